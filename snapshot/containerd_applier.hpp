@@ -1,0 +1,26 @@
+#pragma once
+
+#include "engine/ports.hpp"
+#include "transport/containerd/client.hpp"
+
+#include <memory>
+
+namespace lazypull {
+
+/// Has containerd's Diff service extract a layer of its content store. containerd mounts, so it works for
+/// every snapshotter, also where this process may not mount.
+class ContainerdApplier final : public Applier {
+ public:
+  explicit ContainerdApplier(ContainerdClient client);
+  ~ContainerdApplier() override;
+
+  /// Throws Error{not_found} if the content is missing, Error{unsupported} for a compression that the daemon
+  /// does not know.
+  Awaitable<AppliedLayer> apply(const Descriptor& layer, const std::vector<Mount>& mounts) override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lazypull

@@ -1,0 +1,115 @@
+#include "transport/containerd/content.hpp"
+
+#include "transport/containerd/content_impl.hpp"
+#include "transport/containerd/convert.hpp"
+#include "transport/grpc_bridge.hpp"
+#include "transport/grpc_stream.hpp"
+
+namespace lazypull {
+
+namespace {
+
+using Async = content_api::Content::StubInterface::async_interface;
+
+ContentInfo info_of(const content_api::Info& message, const std::string& of) {
+  ContentInfo info;
+  info.digest = digest_from_wire(message.digest(), of);
+  info.size = from_wire_size(message.size(), of);
+  info.labels = labels_of(message.labels());
+  return info;
+}
+
+}  // namespace
+
+ContainerdContent::ContainerdContent(ContainerdClient client)
+    : impl_(std::make_shared<Impl>(std::move(client))) {}
+ContainerdContent::~ContainerdContent() = default;
+
+Awaitable<std::optional<ContentInfo>> ContainerdContent::info(const Digest& digest) {
+  content_api::InfoRequest request;
+  request.set_digest(digest.str());
+  const CallOptions options = impl_->client.call("Content/Info " + digest.str());
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Info, request, options);
+  std::optional<ContentInfo> found;
+  if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return found;
+  require_ok(reply.status, options.name);
+  found = info_of(reply.message.info(), options.name);
+  co_return found;
+}
+
+Awaitable<void> ContainerdContent::update_labels(const Digest& digest, const Labels& labels) {
+  if (labels.empty()) co_return;
+  content_api::UpdateRequest request;
+  request.mutable_info()->set_digest(digest.str());
+  set_labels(*request.mutable_info()->mutable_labels(), labels);
+  for (const auto& [key, value] : labels) request.mutable_update_mask()->add_paths("labels." + key);
+  const CallOptions options = impl_->client.call("Content/Update " + digest.str());
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Update, request, options);
+  require_ok(reply.status, options.name);
+}
+
+Awaitable<std::string> ContainerdContent::read(const Digest& digest, std::uint64_t limit) {
+  content_api::ReadContentRequest request;
+  request.set_digest(digest.str());
+  const CallOptions options =
+      impl_->client.call("Content/Read " + digest.str(), impl_->client.deadlines().stream_step);
+  const auto home = co_await asio::this_coro::executor;
+  const auto stream = open_read_stream(home, impl_->stub->async(), &Async::Read, request, options);
+  std::string content;
+  for (;;) {
+    const auto part = co_await stream->read();
+    if (!part) break;
+    if (part->offset() < 0 || static_cast<std::uint64_t>(part->offset()) != content.size()) {
+      throw Error(Errc::bad_response, options.name + ": the parts are not in order");
+    }
+    if (part->data().size() > limit - content.size()) {
+      throw Error(Errc::size_mismatch, options.name + ": longer than " + std::to_string(limit) + " bytes");
+    }
+    content += part->data();
+  }
+  const auto status = co_await stream->finish();
+  require_ok(status, options.name);
+  co_return content;
+}
+
+Awaitable<std::unique_ptr<Ingest>> ContainerdContent::ingest(const std::string& ref,
+                                                             const Descriptor& descriptor) {
+  const auto impl = impl_;
+  std::function<Awaitable<>(const std::string&)> drop = [impl](const std::string& name) {
+    return impl->abort(name);
+  };
+  auto opened = co_await open_ingest(impl->client, *impl->stub, std::move(drop), ref, descriptor);
+  co_return opened;
+}
+
+Awaitable<void> ContainerdContent::abort(const std::string& ref) {
+  return impl_->abort(ref);
+}
+
+Awaitable<void> ContainerdContent::Impl::abort(const std::string& ref) const {
+  content_api::AbortRequest request;
+  request.set_ref(ref);
+  const CallOptions options = client.call("Content/Abort " + ref);
+  const auto reply = co_await unary_call(stub->async(), &Async::Abort, request, options);
+  if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
+  require_ok(reply.status, options.name);
+}
+
+Awaitable<std::vector<ContentInfo>> ContainerdContent::list(const std::vector<std::string>& filters) {
+  content_api::ListContentRequest request;
+  request.mutable_filters()->Add(filters.begin(), filters.end());
+  const CallOptions options = impl_->client.call("Content/List", impl_->client.deadlines().stream_step);
+  const auto home = co_await asio::this_coro::executor;
+  const auto stream = open_read_stream(home, impl_->stub->async(), &Async::List, request, options);
+  std::vector<ContentInfo> all;
+  for (;;) {
+    const auto part = co_await stream->read();
+    if (!part) break;
+    for (const auto& info : part->info()) all.push_back(info_of(info, options.name));
+  }
+  const auto status = co_await stream->finish();
+  require_ok(status, options.name);
+  co_return all;
+}
+
+}  // namespace lazypull

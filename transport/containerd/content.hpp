@@ -1,0 +1,33 @@
+#pragma once
+
+#include "engine/ports.hpp"
+#include "transport/containerd/client.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lazypull {
+
+/// containerd's content store. What is opened or committed through a client with a lease belongs to the
+/// lease.
+class ContainerdContent final : public ContentStore {
+ public:
+  explicit ContainerdContent(ContainerdClient client);
+  ~ContainerdContent() override;
+
+  Awaitable<std::optional<ContentInfo>> info(const Digest& digest) override;
+  Awaitable<void> update_labels(const Digest& digest, const Labels& labels) override;
+  Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override;
+  Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override;
+  Awaitable<void> abort(const std::string& ref) override;
+
+  /// Everything that matches one of the filters ("labels.\"key\"==value"), or everything.
+  Awaitable<std::vector<ContentInfo>> list(const std::vector<std::string>& filters);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;  // ingests share it
+};
+
+}  // namespace lazypull

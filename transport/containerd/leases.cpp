@@ -1,0 +1,96 @@
+#include "transport/containerd/leases.hpp"
+
+#include "engine/labels.hpp"
+#include "transport/grpc_bridge.hpp"
+
+#include <containerd/services/leases.grpc.pb.h>
+
+#include <ctime>
+#include <random>
+
+namespace lazypull {
+
+namespace {
+
+namespace api = ::containerd::services::leases::v1;
+using Async = api::Leases::StubInterface::async_interface;
+
+// Like containerd's own: the nanosecond of the second and four characters that no URL must escape.
+std::string random_id() {
+  constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  const auto nanoseconds =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch).count() % 1'000'000'000;
+  std::random_device device;
+  std::uniform_int_distribution<std::size_t> choose(0, alphabet.size() - 1);
+  std::string id = std::to_string(nanoseconds) + '-';
+  for (int i = 0; i < 4; ++i) id += alphabet[choose(device)];
+  return id;
+}
+
+}  // namespace
+
+std::string rfc3339(std::chrono::system_clock::time_point time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  std::string text(sizeof "0000-00-00T00:00:00Z" + 8, '\0');
+  text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc));
+  return text;
+}
+
+struct ContainerdLeases::Impl {
+  ContainerdClient client;
+  std::unique_ptr<api::Leases::Stub> stub;
+};
+
+ContainerdLeases::ContainerdLeases(ContainerdClient client) {
+  auto stub = api::Leases::NewStub(client.channel());
+  impl_ = std::make_unique<Impl>(Impl{std::move(client), std::move(stub)});
+}
+ContainerdLeases::~ContainerdLeases() = default;
+
+Awaitable<std::string> ContainerdLeases::create(std::chrono::seconds lifetime) {
+  api::CreateRequest request;
+  request.set_id(random_id());
+  (*request.mutable_labels())[std::string(label::gc_expire)] =
+      rfc3339(std::chrono::system_clock::now() + lifetime);
+  const CallOptions options = impl_->client.call("Leases/Create " + request.id());
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Create, request, options);
+  require_ok(reply.status, options.name);
+  co_return request.id();
+}
+
+Awaitable<void> ContainerdLeases::add(const std::string& lease, const LeasedResource& resource) {
+  api::AddResourceRequest request;
+  request.set_id(lease);
+  request.mutable_resource()->set_id(resource.id);
+  request.mutable_resource()->set_type(resource.type);
+  const CallOptions options =
+      impl_->client.call("Leases/AddResource " + lease + ' ' + resource.type + ' ' + resource.id);
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::AddResource, request, options);
+  require_ok(reply.status, options.name);
+}
+
+Awaitable<void> ContainerdLeases::remove(const std::string& lease, bool synchronous) {
+  api::DeleteRequest request;
+  request.set_id(lease);
+  request.set_sync(synchronous);
+  const auto& deadlines = impl_->client.deadlines();
+  const CallOptions options =
+      impl_->client.call("Leases/Delete " + lease, synchronous ? deadlines.collect : deadlines.call);
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Delete, request, options);
+  if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
+  require_ok(reply.status, options.name);
+}
+
+Awaitable<std::vector<std::string>> ContainerdLeases::list() {
+  const CallOptions options = impl_->client.call("Leases/List");
+  const auto reply = co_await unary_call(impl_->stub->async(), &Async::List, api::ListRequest(), options);
+  require_ok(reply.status, options.name);
+  std::vector<std::string> ids;
+  for (const auto& lease : reply.message.leases()) ids.push_back(lease.id());
+  co_return ids;
+}
+
+}  // namespace lazypull

@@ -1,0 +1,178 @@
+#include "transport/http_client.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace lazypull {
+
+namespace {
+
+std::string seconds_text(std::chrono::milliseconds limit) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(limit).count());
+  return text;
+}
+
+// Puts the request before the failure, and says what it was that took too long.
+[[noreturn]] void rethrow(const std::exception_ptr& failure, const std::string& what,
+                          const std::string& late) {
+  const auto error = as_error(failure);
+  if (error.code() == Errc::timed_out && error.message() == "timed out")
+    throw Error(Errc::timed_out, what + late);
+  throw error.with_context(what);
+}
+
+}  // namespace
+
+HttpResponse::HttpResponse(HttpClient& client, std::unique_ptr<HttpConnection> connection, HttpHead head,
+                           const HttpRequest& request, Clock::time_point started)
+    : client_(client),
+      connection_(std::move(connection)),
+      head_(std::move(head)),
+      url_(request.url),
+      what_(request.display()),
+      started_(started) {
+  log_.method = request.method;
+  log_.url = request.url.display();
+  log_.status = head_.status;
+  if (connection_->body_complete()) finish();
+}
+
+HttpResponse::~HttpResponse() {
+  finish();
+}
+
+void HttpResponse::finish() noexcept {
+  try {
+    if (connection_ && connection_->reusable()) {
+      client_.pool().put(url_.origin(), std::move(connection_), Clock::now());
+    }
+    connection_.reset();
+    if (logged_ || !client_.options().log) return;
+    logged_ = true;
+    log_.duration = Clock::now() - started_;
+    client_.options().log(log_);
+  } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory, or a logger that throws; neither is the
+                   // request's
+    connection_.reset();
+  }
+}
+
+Awaitable<std::size_t> HttpResponse::read(std::span<std::byte> buffer) {
+  if (!connection_) co_return 0;
+  std::exception_ptr failure;
+  const auto limit = client_.options().progress_timeout;
+  try {
+    const auto got = co_await connection_->read_body(buffer, Clock::now() + limit);
+    log_.body_bytes += got;
+    if (connection_->body_complete()) finish();
+    co_return got;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  connection_.reset();
+  rethrow(failure, what_, ": no data for " + seconds_text(limit));
+}
+
+Awaitable<std::string> HttpResponse::read_all(std::size_t limit) {
+  std::string body;
+  std::size_t used = 0;
+  for (;;) {
+    // One byte more than the limit, so that a longer body is noticed.
+    body.resize(std::min(limit + 1, std::max(used * 2, std::size_t{16} << 10U)));
+    const auto got = co_await read(std::as_writable_bytes(std::span(body)).subspan(used));
+    used += got;
+    if (got == 0) break;
+    if (used > limit) {
+      throw Error(Errc::bad_response,
+                  what_ + ": the response is longer than " + std::to_string(limit) + " bytes");
+    }
+  }
+  body.resize(used);
+  co_return body;
+}
+
+Awaitable<std::string> HttpResponse::read_what_is_there(std::size_t limit) {
+  std::string body(limit, '\0');
+  std::size_t used = 0;
+  try {
+    for (std::size_t got = 1; got > 0 && used < limit;) {
+      got = co_await read(std::as_writable_bytes(std::span(body)).subspan(used));
+      used += got;
+    }
+  } catch (const Error& error) {
+    if (error.code() == Errc::cancelled) throw;
+  }
+  body.resize(used);
+  co_return body;
+}
+
+HttpClient::HttpClient(asio::any_io_executor home, HttpOptions options)
+    : home_(std::move(home)), options_(std::move(options)), pool_(options_.pool) {
+  if (options_.tls.any()) tls_ = std::make_shared<TlsContext>(options_.tls);
+}
+
+std::shared_ptr<const TlsContext> HttpClient::tls_for(const Origin& origin) {
+  if (!origin.tls) return nullptr;
+  if (!tls_) tls_ = std::make_shared<TlsContext>(options_.tls);
+  return tls_;
+}
+
+Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send(HttpRequest request) {
+  const auto started = Clock::now();
+  std::exception_ptr failure;
+  try {
+    const auto wire = serialise(request, options_.user_agent);
+    auto response = co_await send_on_idle(request, wire, started);
+    if (response) co_return response;
+    response = co_await send_on_new(request, wire, started);
+    co_return response;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  log_failure(request, started, as_error(failure));
+  rethrow(failure, request.display(), ": no response within " + seconds_text(options_.response_timeout));
+}
+
+// Null where there is no idle connection, or the server had closed it before it read the request.
+Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_idle(const HttpRequest& request,
+                                                                  const std::string& wire,
+                                                                  Clock::time_point started) {
+  auto connection = pool_.take(request.url.origin(), started);
+  if (!connection) co_return nullptr;
+  try {
+    auto head = co_await exchange(*connection, request, wire);
+    co_return std::make_unique<HttpResponse>(*this, std::move(connection), std::move(head), request, started);
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable || connection->heard()) throw;
+  }
+  co_return nullptr;
+}
+
+Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_new(const HttpRequest& request,
+                                                                 const std::string& wire,
+                                                                 Clock::time_point started) {
+  const auto& origin = request.url.origin();
+  auto stream = co_await connect(home_, origin, tls_for(origin), Clock::now() + options_.connect_timeout);
+  auto connection = std::make_unique<HttpConnection>(std::move(stream));
+  auto head = co_await exchange(*connection, request, wire);
+  co_return std::make_unique<HttpResponse>(*this, std::move(connection), std::move(head), request, started);
+}
+
+Awaitable<HttpHead> HttpClient::exchange(HttpConnection& connection, const HttpRequest& request,
+                                         const std::string& wire) {
+  return connection.exchange(wire, request.method == "HEAD", Clock::now() + options_.response_timeout);
+}
+
+void HttpClient::log_failure(const HttpRequest& request, Clock::time_point started,
+                             const Error& failure) const {
+  if (!options_.log) return;
+  RequestLog log;
+  log.method = request.method;
+  log.url = request.url.display();
+  log.duration = Clock::now() - started;
+  log.failure = failure.message();
+  options_.log(log);
+}
+
+}  // namespace lazypull

@@ -1,0 +1,97 @@
+#pragma once
+
+#include "engine/error.hpp"
+#include "transport/connection_pool.hpp"
+#include "transport/http_message.hpp"
+#include "transport/tls_options.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace lazypull {
+
+struct HttpOptions {
+  TlsOptions tls;
+  PoolLimits pool;
+  std::chrono::milliseconds connect_timeout{std::chrono::seconds{30}};  ///< name lookup, TCP and TLS together
+  std::chrono::milliseconds response_timeout{
+      std::chrono::minutes{2}};  ///< from the request to the whole head
+  std::chrono::milliseconds progress_timeout{std::chrono::minutes{5}};  ///< between bytes of a body
+  std::string user_agent = "lazypull/0.1.0";
+  RequestLogger log;  ///< optional
+};
+
+class HttpClient;
+
+/// A response whose head has come. Its body is read piece by piece; once it is complete the connection goes
+/// back to the pool, and if the response is destroyed before, the connection is closed. The client must
+/// outlive it.
+class HttpResponse {
+ public:
+  HttpResponse(HttpClient& client, std::unique_ptr<HttpConnection> connection, HttpHead head,
+               const HttpRequest& request, Clock::time_point started);
+  ~HttpResponse();
+  HttpResponse(const HttpResponse&) = delete;
+  HttpResponse& operator=(const HttpResponse&) = delete;
+
+  int status() const noexcept { return head_.status; }
+  const HttpHead& head() const noexcept { return head_; }
+  const Url& url() const noexcept { return url_; }
+  /// For messages: "GET https://…".
+  const std::string& what() const noexcept { return what_; }
+
+  /// The next bytes of the body, 0 at its end.
+  Awaitable<std::size_t> read(std::span<std::byte> buffer);
+  /// The rest of the body; throws Error{bad_response} if it is longer than `limit`.
+  Awaitable<std::string> read_all(std::size_t limit);
+  /// At most `limit` bytes of the body; whatever goes wrong ends it early. For the bodies of failures, and to
+  /// be able to use the connection again. Throws only Error{cancelled}.
+  Awaitable<std::string> read_what_is_there(std::size_t limit);
+
+ private:
+  void finish() noexcept;
+
+  HttpClient& client_;
+  std::unique_ptr<HttpConnection> connection_;  // null once the body is complete
+  HttpHead head_;
+  Url url_;
+  std::string what_;
+  RequestLog log_;
+  Clock::time_point started_;
+  bool logged_ = false;
+};
+
+/// Sends requests over pooled connections: one exchange each, no redirects, and no retries but that of a
+/// kept-alive connection which turns out to be dead. Must be destroyed before the context of `home`.
+class HttpClient {
+ public:
+  /// Throws Error{invalid_argument} for TLS files that cannot be used.
+  HttpClient(asio::any_io_executor home, HttpOptions options);
+
+  /// Any status is a response. Throws Error{unavailable, timed_out, host_not_found, tls_failure,
+  /// bad_response, cancelled} with "GET https://…: why".
+  Awaitable<std::unique_ptr<HttpResponse>> send(HttpRequest request);
+
+  const HttpOptions& options() const noexcept { return options_; }
+  ConnectionPool& pool() noexcept { return pool_; }
+
+ private:
+  Awaitable<std::unique_ptr<HttpResponse>> send_on_idle(const HttpRequest& request, const std::string& wire,
+                                                        Clock::time_point started);
+  Awaitable<std::unique_ptr<HttpResponse>> send_on_new(const HttpRequest& request, const std::string& wire,
+                                                       Clock::time_point started);
+  Awaitable<HttpHead> exchange(HttpConnection& connection, const HttpRequest& request,
+                               const std::string& wire);
+  std::shared_ptr<const TlsContext> tls_for(const Origin& origin);
+  void log_failure(const HttpRequest& request, Clock::time_point started, const Error& failure) const;
+
+  asio::any_io_executor home_;
+  HttpOptions options_;
+  ConnectionPool pool_;
+  std::shared_ptr<const TlsContext> tls_;  // made when first needed: loading the system's CAs takes its time
+};
+
+}  // namespace lazypull
