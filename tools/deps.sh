@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs the Debian 12 packages that Lazypull needs: `tools/deps.sh build`, `test` (build and test) or `bench`
+# (everything). Needs root, and does nothing at all if everything is there.
+set -eu
+
+build='
+  clang-19 lld-19 cmake ninja-build ccache git pkg-config
+  libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
+  libcli11-dev libgrpc++-dev libprotobuf-dev libssl-dev libzstd-dev
+  protobuf-compiler protobuf-compiler-grpc zlib1g-dev'
+
+# Unit tests, checks of the code, and the real peers of the integration tests.
+test='
+  libgmock-dev libgtest-dev
+  clang-format-19 clang-tidy-19 libclang-rt-19-dev
+  apache2-utils attr busybox-static containerd docker-registry fuse3 golang-go
+  golang-github-containerd-containerd-dev golang-github-containerd-stargz-snapshotter-dev
+  jq openssl procps runc skopeo stargz-snapshotter umoci zstd'
+
+bench='
+  iproute2 libbenchmark-dev python3-matplotlib'
+
+case "${1:-}" in
+  build) wanted="$build" ;;
+  test) wanted="$build $test" ;;
+  bench) wanted="$build $test $bench" ;;
+  *)
+    echo "usage: $0 build|test|bench" >&2
+    exit 2
+    ;;
+esac
+
+missing=''
+for package in $wanted; do
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  # A package for several architectures answers once for each.
+  case "$status" in
+    installed*) ;;
+    *) missing="$missing $package" ;;
+  esac
+done
+if [ -z "$missing" ]; then
+  exit 0
+fi
+
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update --quiet=2
+# shellcheck disable=SC2086 # the list is meant to be split
+apt-get install --quiet=2 --yes --no-install-recommends $missing
