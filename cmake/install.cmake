@@ -12,9 +12,11 @@ install(TARGETS lazypull lazypull_engine lazypull_transport lazypull_snapshot la
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS lazypull_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
+# Those left out include generated code, which stays private.
 install(DIRECTORY engine transport snapshot
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lazypull
-        FILES_MATCHING PATTERN "*.hpp")
+        FILES_MATCHING PATTERN "*.hpp"
+        PATTERN "content_impl.hpp" EXCLUDE PATTERN "convert.hpp" EXCLUDE PATTERN "mounts.hpp" EXCLUDE)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/lazypull)
 install(EXPORT lazypull-targets NAMESPACE lazypull:: DESTINATION ${package})

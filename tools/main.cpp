@@ -1,0 +1,151 @@
+#include "tools/options.hpp"
+#include "tools/password.hpp"
+#include "tools/progress_driver.hpp"
+#include "tools/result_json.hpp"
+#include "tools/result_text.hpp"
+#include "tools/run_pull.hpp"
+#include "tools/run_version.hpp"
+#include "tools/stop_request.hpp"
+#include "tools/text.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+
+namespace lazypull {
+namespace {
+
+/// How a command failed, for people and for programs.
+struct Failure {
+  ExitCode exit = ExitCode::failure;
+  std::string code;
+  std::string message;
+};
+
+Failure stopped(ExitCode reason, const Options& options) {
+  switch (reason) {
+    case ExitCode::timed_out:
+      return {reason, "timeout", "--timeout of " + format_duration(options.timeout) + " passed"};
+    case ExitCode::terminated:
+      return {reason, "terminated", "terminated"};
+    default:
+      return {reason, "interrupted", "interrupted"};
+  }
+}
+
+Failure failed(const std::exception_ptr& thrown, FailureSource source) {
+  const Error error = as_error(thrown);
+  return {exit_code(error.code(), source), std::string(to_string(error.code())), error.message()};
+}
+
+void print_failure(const Failure& failure, OutputFormat output) {
+  restore_cursor();
+  if (output == OutputFormat::json) {
+    std::fputs(error_json(failure.code, failure.message).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  std::fprintf(stderr, "lazypull: %s\n", printable(failure.message).c_str());
+}
+
+/// The result on standard output; it is a failure if it cannot be written.
+ExitCode print(const std::string& text) {
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!written) std::fputs("lazypull: standard output cannot be written\n", stderr);
+  return written ? ExitCode::ok : ExitCode::failure;
+}
+
+ExitCode print(const ParseExit& exit) {
+  if (exit.code == ExitCode::ok) return print(exit.text);
+  print_failure({exit.code, std::string(to_string(Errc::invalid_argument)), exit.text}, exit.output);
+  std::fputs("Run 'lazypull --help' for what is understood.\n", stderr);
+  return exit.code;
+}
+
+/// Runs the root coroutine on the home thread, which is this one. Null if it succeeded.
+std::optional<Failure> run_to_end(const Options& options, const FailureSource& source,
+                                  const std::function<Awaitable<>()>& root) {
+  asio::io_context home(1);
+  StopRequest stop(home, options.timeout, [&](ExitCode reason) {
+    // The clean-up did not come to its end in time; whatever is left over expires with the lease.
+    const auto failure = stopped(reason, options);
+    print_failure(failure, options.output);
+    std::_Exit(static_cast<int>(failure.exit));
+  });
+  std::exception_ptr thrown;
+  const auto ended = [&](std::exception_ptr failure) {
+    thrown = std::move(failure);
+    stop.disarm();
+  };
+  asio::co_spawn(home, root(), asio::bind_cancellation_slot(stop.slot(), ended));
+  home.run();
+  if (!thrown) return std::nullopt;
+  if (stop.reason()) return stopped(*stop.reason(), options);
+  return failed(thrown, source);
+}
+
+std::string pull_text(const Options& options, const PullReport& report) {
+  if (options.output == OutputFormat::json) return result_json(report);
+  std::string text;
+  if (options.print_chain_id) text += chain_id_lines(report, !options.quiet);
+  if (options.command == Command::plan) return plan_table(report) + text;
+  if (!options.quiet) text += summary(report, options.command == Command::fetch ? "fetched" : "pulled");
+  return text;
+}
+
+ExitCode do_pull(const Options& options) {
+  PullRun run;
+  std::optional<Failure> failure;
+  std::optional<Credentials> user;
+  try {
+    if (options.user) {
+      auto [name, password] = complete_credentials(*options.user);
+      user.emplace();
+      user->username = std::move(name);
+      user->password = std::move(password);
+    }
+  } catch (const Error& error) {
+    const bool interrupted = error.code() == Errc::cancelled;
+    failure = interrupted ? stopped(ExitCode::interrupted, options)
+                          : failed(std::current_exception(), FailureSource::other);
+  }
+  if (!failure) {
+    failure =
+        run_to_end(options, run.failure_source, [&] { return run_pull(options, std::move(user), run); });
+  }
+  if (!failure) return print(pull_text(options, run.report));
+  print_failure(*failure, options.output);
+  return failure->exit;
+}
+
+ExitCode do_version(const Options& options) {
+  std::optional<ServerVersion> server;
+  const FailureSource source = FailureSource::set_up;
+  const auto failure = run_to_end(options, source, [&] { return run_version(options, server); });
+  if (!failure) return print(version_text(options, server));
+  if (options.output == OutputFormat::text) print(version_text(options, server));
+  print_failure(*failure, options.output);
+  return failure->exit;
+}
+
+ExitCode run(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_command_line(arguments, process_environment());
+  if (const auto* exit = std::get_if<ParseExit>(&parsed)) return print(*exit);
+  const auto& options = std::get<Options>(parsed);
+  return options.command == Command::version ? do_version(options) : do_pull(options);
+}
+
+}  // namespace
+}  // namespace lazypull
+
+int main(int argc, char** argv) {
+  // A reader that has gone away is a failed write, not the end of a pull in the middle.
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+  return static_cast<int>(lazypull::run(arguments));
+}

@@ -1,0 +1,85 @@
+#pragma once
+
+#include "engine/pull_options.hpp"
+#include "engine/reference.hpp"
+#include "tools/exit_code.hpp"
+#include "transport/docker_config.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace lazypull {
+
+enum class Command { pull, fetch, plan, version };
+enum class OutputFormat { text, json };
+enum class ProgressMode {
+  automatic,  ///< tty where stderr is a terminal; else plain, or none with JSON output
+  tty,        ///< a live view that is drawn anew
+  plain,      ///< a line for each thing that happens
+  none,
+};
+
+/// What a command line says, checked and complete.
+struct Options {
+  Command command = Command::version;
+
+  // Of every command.
+  std::string address = "/run/containerd/containerd.sock";
+  std::string containerd_namespace = "default";
+  std::chrono::nanoseconds timeout{0};  ///< of the whole command; 0 is none
+  std::chrono::nanoseconds connect_timeout = std::chrono::seconds(10);
+  bool debug = false;
+  OutputFormat output = OutputFormat::text;
+
+  // Of pull, fetch and plan.
+  Reference reference;
+  std::string snapshotter = "overlayfs";
+  std::vector<Platform> platforms;
+  bool all_platforms = false;
+  bool all_metadata = false;
+  Labels image_labels;
+  std::size_t max_concurrent_downloads = 3;
+  bool remote_snapshot = false;                         ///< the protocol of 2019
+  std::optional<std::set<LabelDialect>> remote_labels;  ///< none is `auto`
+  FetchPolicy fetch_policy = FetchPolicy::automatic;
+  std::optional<std::string> user;  ///< as given: name, or name:password
+  bool plain_http = false;
+  bool skip_verify = false;
+  std::string tls_ca;
+  std::string tls_cert;
+  std::string tls_key;
+  bool quiet = false;
+  bool print_chain_id = false;
+  ProgressMode progress = ProgressMode::automatic;
+};
+
+/// The command line asks for nothing but a text (--help, --version), or is wrong.
+struct ParseExit {
+  ExitCode code = ExitCode::ok;
+  std::string text;  ///< help, or what is wrong
+  OutputFormat output = OutputFormat::text;
+};
+
+using ParsedCommandLine = std::variant<Options, ParseExit>;
+
+/// `arguments` without the program's name. A flag goes before the environment, the environment before the
+/// default; a variable that is set to nothing counts as not set.
+ParsedCommandLine parse_command_line(std::span<const std::string> arguments, const Environment& environment);
+
+/// The dialects of labels to send: those of `--remote-labels`, or those that fit the snapshotter.
+std::set<LabelDialect> label_dialects(const Options& options, bool local_snapshotter);
+
+/// What the engine is to do. `local_snapshotter`: one of containerd's own, as its introspection says.
+PullOptions pull_options(const Options& options, bool local_snapshotter);
+
+/// True for commands that ask the snapshotter.
+bool needs_snapshotter(const Options& options) noexcept;
+
+}  // namespace lazypull

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "engine/awaitable.hpp"
+#include "engine/pull_report.hpp"
+#include "tools/options.hpp"
+#include "transport/credentials.hpp"
+
+#include <optional>
+
+namespace lazypull {
+
+/// What came of a pull, fetch or plan, also of one that failed.
+struct PullRun {
+  PullReport report;
+  FailureSource failure_source = FailureSource::other;  ///< where the failure came from, if there was one
+};
+
+/// Connects the registry and containerd with the engine and runs the command, with progress on standard
+/// error. `user` goes before what Docker's and Podman's files say. Both references must outlive it.
+Awaitable<> run_pull(const Options& options, std::optional<Credentials> user, PullRun& run);
+
+}  // namespace lazypull
