@@ -23,8 +23,8 @@ struct Manifest {
 
   /// `declared_type` is the media type of the descriptor or Content-Type that led here; a `mediaType` field
   /// inside that contradicts it is an error, as are both `manifests` and `layers` at once (CVE-2021-41190),
-  /// duplicate keys, nesting deeper than 32, negative sizes and bad digests. Throws Error{bad_response},
-  /// or Error{unsupported} for schema 1 and unknown types.
+  /// duplicate keys, nesting deeper than 32, negative sizes and bad digests. Throws Error{bad_response};
+  /// Error{unsupported} for schema 1 and unknown types; Error{invalid_image} where a limit is exceeded.
   static Manifest parse(std::string_view json, std::string_view declared_type);
 };
 

@@ -1,0 +1,151 @@
+"""Private copies of the real peers for benchmarks and the quick start: Debian's docker-registry and containerd,
+and the stargz snapshotter that the build makes of Debian's Go library. Everything lives in one folder, which
+is on tmpfs if the caller says so, and ends with the process."""
+
+import atexit
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run(*argv, **options):
+    """Runs to the end and returns standard output; shows what it printed if it fails."""
+    result = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, argv))}\nexited with {result.returncode}:\n"
+                         f"{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+def mounts_below(folder):
+    """Mount points at or below the folder, innermost first."""
+    points = []
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split(" ")[4].replace("\\040", " ")
+        if point == str(folder) or point.startswith(f"{folder}/"):
+            points.append(point)
+    return sorted(points, key=len, reverse=True)
+
+
+def remove_tree(folder):
+    for point in mounts_below(folder):
+        subprocess.run(["umount", "--lazy", point], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Scratch:
+    """A folder that is removed at the end, with all that is mounted below."""
+
+    def __init__(self, on_disk=False, purpose="lazypull-bench"):
+        base = None if on_disk else "/dev/shm"
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
+        atexit.register(remove_tree, self.path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def remove(self):
+        remove_tree(self.path)
+
+
+class Daemon:
+    def __init__(self, argv, log, ready, name):
+        self.log = open(log, "ab")
+        self.process = subprocess.Popen([str(a) for a in argv], stdout=self.log, stderr=self.log,
+                                        stdin=subprocess.DEVNULL)
+        atexit.register(self.stop)
+        deadline = time.monotonic() + 20
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{name} did not start:\n{pathlib.Path(log).read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def answers(address):
+    """True if something accepts connections: a port of loopback, or the path of a Unix socket."""
+    family = socket.AF_INET if isinstance(address, int) else socket.AF_UNIX
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(("127.0.0.1", address) if isinstance(address, int) else str(address))
+            return True
+        except OSError:
+            return False
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Registry:
+    def __init__(self, scratch):
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        config = scratch / "registry.yml"
+        config.write_text(json.dumps({
+            "version": 0.1, "log": {"level": "error", "accesslog": {"disabled": False}},
+            "storage": {"filesystem": {"rootdirectory": str(scratch / "registry")}},
+            "http": {"addr": self.host}}))
+        self.log_file = scratch / "registry.log"
+        self.daemon = Daemon(["docker-registry", "serve", config], self.log_file, lambda: answers(self.port),
+                             "docker-registry")
+
+    def blobs_read(self, user_agent):
+        """How many blob downloads of this client the access log shows."""
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return sum(1 for line in lines if user_agent in line and '"GET /v2/' in line and "/blobs/" in line)
+
+
+class Containerd:
+    def __init__(self, folder, stargz_program=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.socket = folder / "containerd.sock"
+        plugins = ""
+        self.stargz = None
+        if stargz_program:
+            address = folder / "stargz.sock"
+            self.stargz = Daemon([stargz_program, "-root", folder / "stargz", "-address", address],
+                                 folder / "stargz.log", lambda: answers(address), "the stargz snapshotter")
+            plugins = f'[proxy_plugins.stargz]\ntype = "snapshot"\naddress = "{address}"\n'
+        disabled = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+        disabled += [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
+        config = folder / "config.toml"
+        config.write_text(f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+                          f'disabled_plugins = {json.dumps(disabled)}\n[grpc]\naddress = "{self.socket}"\n'
+                          f'[ttrpc]\naddress = "{folder}/ttrpc.sock"\n{plugins}')
+        self.daemon = Daemon(["containerd", "--config", config], folder / "containerd.log",
+                             lambda: answers(self.socket), "containerd")
+        self.folder = folder
+
+    def ctr(self, *arguments):
+        return run("ctr", "--address", self.socket, *arguments)
+
+    def stop(self):
+        self.daemon.stop()
+        if self.stargz:
+            self.stargz.stop()
+        remove_tree(self.folder)
+
+
+def require_root():
+    if os.geteuid() != 0:
+        sys.exit("containerd, overlayfs and FUSE need root: run this as root")
