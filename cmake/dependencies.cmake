@@ -1,6 +1,30 @@
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3.0 REQUIRED)
+set(Boost_USE_STATIC_LIBS ON)
 find_package(Boost 1.81 REQUIRED COMPONENTS json url)
 find_package(Protobuf REQUIRED) # module mode and before gRPC: its config would look for another one
 find_package(gRPC CONFIG REQUIRED)
+
+# gRPC with its sixty Abseil libraries costs a start-up of 30 ms when it is loaded dynamically, which is longer than a
+# pull of a present image takes. Debian has all of it as static archives too.
+option(LAZYPULL_STATIC_GRPC "Link gRPC, Protobuf and Boost statically" ON)
+add_library(lazypull_grpc INTERFACE)
+if(LAZYPULL_STATIC_GRPC)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(LAZYPULL_GRPC REQUIRED grpc++)
+  set(archives)
+  foreach(name IN LISTS LAZYPULL_GRPC_STATIC_LIBRARIES ITEMS protobuf)
+    find_library(LAZYPULL_ARCHIVE_${name} NAMES lib${name}.a)
+    # The C library's own parts, and OpenSSL, which gets security updates, stay dynamic.
+    if(LAZYPULL_ARCHIVE_${name} AND NOT name MATCHES "^(ssl|crypto|dl|pthread|m|rt|atomic)$")
+      list(APPEND archives ${LAZYPULL_ARCHIVE_${name}})
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES archives)
+  list(JOIN archives "," archives)
+  target_link_libraries(lazypull_grpc INTERFACE "$<LINK_GROUP:RESCAN,${archives}>" OpenSSL::SSL OpenSSL::Crypto
+                                                Threads::Threads ${CMAKE_DL_LIBS})
+else()
+  target_link_libraries(lazypull_grpc INTERFACE gRPC::grpc++ protobuf::libprotobuf)
+endif()

@@ -12,6 +12,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -39,9 +40,16 @@ Failure stopped(ExitCode reason, const Options& options) {
   }
 }
 
+/// The name of a kind of failure as programs like it: "not_found".
+std::string code_name(Errc code) {
+  std::string name(to_string(code));
+  for (auto& c : name) c = c == ' ' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
 Failure failed(const std::exception_ptr& thrown, FailureSource source) {
   const Error error = as_error(thrown);
-  return {exit_code(error.code(), source), std::string(to_string(error.code())), error.message()};
+  return {exit_code(error.code(), source), code_name(error.code()), error.message()};
 }
 
 void print_failure(const Failure& failure, OutputFormat output) {
@@ -62,7 +70,7 @@ ExitCode print(const std::string& text) {
 
 ExitCode print(const ParseExit& exit) {
   if (exit.code == ExitCode::ok) return print(exit.text);
-  print_failure({exit.code, std::string(to_string(Errc::invalid_argument)), exit.text}, exit.output);
+  print_failure({exit.code, code_name(Errc::invalid_argument), exit.text}, exit.output);
   std::fputs("Run 'lazypull --help' for what is understood.\n", stderr);
   return exit.code;
 }

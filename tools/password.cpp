@@ -45,6 +45,7 @@ class SilentTerminal {
   SilentTerminal(const SilentTerminal&) = delete;
   SilentTerminal& operator=(const SilentTerminal&) = delete;
   ~SilentTerminal() {
+    say("\n");  // the user's own was not shown
     ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &old_terminal_);
     for (std::size_t i = 0; i < stop_signals.size(); ++i) {
       ::sigaction(stop_signals[i], &old_actions_[i], nullptr);
@@ -92,13 +93,8 @@ UserAndPassword complete_credentials(const std::string& text) {
                 "--user: give the password as NAME:PASSWORD, as standard input is no terminal to ask for it");
   }
   say("Password for " + text + ": ");
-  UserAndPassword result{text, {}};
-  {
-    const SilentTerminal terminal;
-    result.password = read_line(terminal);
-  }
-  say("\n");
-  return result;
+  const SilentTerminal terminal;
+  return {text, read_line(terminal)};
 }
 
 }  // namespace lazypull

@@ -11,7 +11,7 @@ namespace lazypull {
 /// sizes in bytes; a ChainID that does not exist is null.
 std::string result_json(const PullReport& report);
 
-/// {"error":{"code":"not_found","message":"…"}} with a line end. `code` is to_string of an Errc, or
+/// {"error":{"code":"not_found","message":"…"}} with a line end. `code` is that of an Errc, or
 /// "timeout", "interrupted" or "terminated" where the whole command was ended.
 std::string error_json(std::string_view code, std::string_view message);
 

@@ -7,6 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mode="${1:-all}"
 case "$mode" in all | quick) ;; *) echo "usage: $0 [all|quick]" >&2; exit 2 ;; esac
 
+# A clone in another folder finds what was compiled in this one.
+export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+
 step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 step 'packages'

@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <grpc/grpc.h>
 
 #include <algorithm>
 #include <utility>
@@ -29,6 +30,13 @@ bool is_metadata_value(std::string_view value) noexcept {
 }
 
 }  // namespace
+
+void keep_grpc_running() {
+  [[maybe_unused]] static const bool running = [] {
+    ::grpc_init();
+    return true;
+  }();
+}
 
 void add_metadata(grpc::ClientContext& context, const CallOptions& options) {
   for (const auto& [name, value] : options.metadata) {

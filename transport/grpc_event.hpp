@@ -15,6 +15,11 @@
 
 namespace lazypull {
 
+/// Keeps gRPC from being shut down with its last object: that waits for a poller of its own, for up to ten
+/// seconds, in whatever thread drops the object. Call before the first channel or server is made; costs
+/// nothing again.
+void keep_grpc_running();
+
 /// Metadata into a context that has not been used. Throws Error{invalid_argument} for what HTTP/2 cannot
 /// carry: gRPC would abort the process.
 void add_metadata(grpc::ClientContext& context, const CallOptions& options);

@@ -7,6 +7,8 @@ namespace lazypull {
 
 namespace {
 
+constexpr std::chrono::milliseconds most_for_error_body{std::chrono::seconds{5}};
+
 std::string seconds_text(std::chrono::milliseconds limit) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(limit).count());
@@ -59,9 +61,13 @@ void HttpResponse::finish() noexcept {
 }
 
 Awaitable<std::size_t> HttpResponse::read(std::span<std::byte> buffer) {
+  return read_within(buffer, client_.options().progress_timeout);
+}
+
+Awaitable<std::size_t> HttpResponse::read_within(std::span<std::byte> buffer,
+                                                 std::chrono::milliseconds limit) {
   if (!connection_) co_return 0;
   std::exception_ptr failure;
-  const auto limit = client_.options().progress_timeout;
   try {
     const auto got = co_await connection_->read_body(buffer, Clock::now() + limit);
     log_.body_bytes += got;
@@ -95,9 +101,11 @@ Awaitable<std::string> HttpResponse::read_all(std::size_t limit) {
 Awaitable<std::string> HttpResponse::read_what_is_there(std::size_t limit) {
   std::string body(limit, '\0');
   std::size_t used = 0;
+  const auto until = Clock::now() + std::min(client_.options().progress_timeout, most_for_error_body);
   try {
     for (std::size_t got = 1; got > 0 && used < limit;) {
-      got = co_await read(std::as_writable_bytes(std::span(body)).subspan(used));
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+      got = co_await read_within(std::as_writable_bytes(std::span(body)).subspan(used), left);
       used += got;
     }
   } catch (const Error& error) {

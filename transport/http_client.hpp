@@ -52,6 +52,7 @@ class HttpResponse {
   Awaitable<std::string> read_what_is_there(std::size_t limit);
 
  private:
+  Awaitable<std::size_t> read_within(std::span<std::byte> buffer, std::chrono::milliseconds limit);
   void finish() noexcept;
 
   HttpClient& client_;

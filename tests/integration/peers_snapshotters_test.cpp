@@ -3,6 +3,7 @@
 #include "tests/integration/support/containerd.hpp"
 #include "tests/integration/support/containerd_state.hpp"
 #include "tests/integration/support/image.hpp"
+#include "tests/integration/support/peer_program.hpp"
 #include "tests/integration/support/push.hpp"
 #include "tests/integration/support/registry.hpp"
 #include "tests/integration/support/snapshotters.hpp"
@@ -73,19 +74,15 @@ class RemoteTest : public testing::Test {
   void SetUp() override { containerd.ctr_ok({"leases", "create", "--id", "test"}); }
 
   ProcessResult inspect(Argv flags) {
-    Argv argv = {LAZYPULL_PEERS_BUILD "/inspect",
-                 "-address",
-                 containerd.socket(),
-                 "-snapshotter",
-                 "remote",
-                 "-lease",
-                 "test"};
+    Argv argv = {
+        peer_program("inspect"), "-address", containerd.socket(), "-snapshotter", "remote", "-lease", "test"};
     argv.insert(argv.end(), flags.begin(), flags.end());
     return run(std::move(argv));
   }
   ProcessResult prepare(const std::string& key, const LabelMap& labels) {
     Argv flags = {"-key", key};
-    for (const auto& [name, value] : labels) flags.insert(flags.end(), {"-label", name + "=" + value});
+    for (const auto& [name, value] : labels)
+      flags.push_back(std::string("-label=").append(name).append("=").append(value));
     flags.emplace_back("prepare");
     return inspect(std::move(flags));
   }

@@ -175,8 +175,7 @@ TEST_F(PullTest, GarbageCollectionRemovesWhatNothingRefersTo) {
 }
 
 TEST_F(PullTest, ContainerdKeepsItsStateWhenKilled) {
-  const auto reference =
-      pull(registry.store(ImageBuilder().layer({tar::file("a", "1")}).build(), "tests/killed:1"));
+  pull(registry.store(ImageBuilder().layer({tar::file("a", "1")}).build(), "tests/killed:1"));
   const auto before = read_state(containerd);
   containerd.kill();
   EXPECT_NE(containerd.ctr({"images", "list"}).exit_code, 0);

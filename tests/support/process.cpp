@@ -81,7 +81,8 @@ std::string find_program(const std::string& name) {
   std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
   while (!rest.empty()) {
     const auto colon = rest.find(':');
-    const std::string candidate = std::string(rest.substr(0, colon)) + "/" + name;
+    std::string candidate(rest.substr(0, colon));
+    candidate.append("/").append(name);
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     rest = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon + 1);
   }
@@ -99,13 +100,14 @@ std::vector<std::string> environment(const std::map<std::string, std::string>& c
     if (!changes.contains(name)) result.emplace_back(text);
   }
   for (const auto& [name, value] : changes) {
-    if (!value.empty()) result.push_back(name + "=" + value);
+    if (!value.empty()) result.push_back(std::string(name).append("=").append(value));
   }
   return result;
 }
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
   std::vector<char*> result;
+  result.reserve(strings.size() + 1);
   for (auto& text : strings) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
@@ -151,7 +153,7 @@ struct Start {
 
 std::string join(const Argv& argv) {
   std::string text;
-  for (const auto& word : argv) text += (text.empty() ? "" : " ") + word;
+  for (const auto& word : argv) text.append(text.empty() ? "" : " ").append(word);
   return text;
 }
 
@@ -161,7 +163,7 @@ int exit_code_of(int status) {
 
 }  // namespace
 
-Process::Process(Argv argv, ProcessOptions options) : name_(argv.at(0)) {
+Process::Process(Argv argv, const ProcessOptions& options) : name_(argv.at(0)) {
   const std::string program = find_program(name_);
   auto env = environment(options.env);
   const auto argv_pointers = pointers(argv);
@@ -278,10 +280,10 @@ std::string Process::err(std::size_t offset) const {
   return read_from(err_, offset);
 }
 
-ProcessResult run(Argv argv, ProcessOptions options) {
+ProcessResult run(Argv argv, const ProcessOptions& options) {
   const std::string command = join(argv);
   const auto limit = options.timeout;
-  Process process(std::move(argv), std::move(options));
+  Process process(std::move(argv), options);
   const auto exit_code = process.wait(limit);
   if (!exit_code) {
     process.kill();
@@ -291,9 +293,9 @@ ProcessResult run(Argv argv, ProcessOptions options) {
   return {.exit_code = *exit_code, .out = process.out(), .err = process.err()};
 }
 
-std::string run_ok(Argv argv, ProcessOptions options) {
+std::string run_ok(Argv argv, const ProcessOptions& options) {
   const std::string command = join(argv);
-  auto result = run(std::move(argv), std::move(options));
+  auto result = run(std::move(argv), options);
   if (result.exit_code != 0) {
     throw std::runtime_error(command + ": exit code " + std::to_string(result.exit_code) + "\n" + result.out +
                              result.err);

@@ -35,7 +35,7 @@ struct ProcessResult {
 class Process {
  public:
   /// Throws if the program cannot be started; a program without a slash is looked up in PATH.
-  explicit Process(Argv argv, ProcessOptions options = {});
+  explicit Process(Argv argv, const ProcessOptions& options = {});
   Process(Process&& other) noexcept;
   Process& operator=(Process&& other) noexcept;
   /// SIGTERM, two seconds of grace, SIGKILL, for the whole group.
@@ -68,10 +68,10 @@ class Process {
 };
 
 /// Runs to the end, whatever the exit code.
-ProcessResult run(Argv argv, ProcessOptions options = {});
+ProcessResult run(Argv argv, const ProcessOptions& options = {});
 
 /// Runs to the end and returns standard output; throws with command and output if the exit code is not 0.
-std::string run_ok(Argv argv, ProcessOptions options = {});
+std::string run_ok(Argv argv, const ProcessOptions& options = {});
 
 /// Polls until `ready` returns true; throws "timed out waiting for `what`".
 template <class Ready>

@@ -292,8 +292,8 @@ ScriptedResponse ScriptedServer::answer(ScriptedRequest request) {
     const auto found = scripts_.find(request.method + " " + request.path());
     if (found != scripts_.end()) {
       auto& script = found->second;
-      handler = script.handlers[script.next];
-      if (script.next + 1 < script.handlers.size()) ++script.next;
+      handler = script.handlers[std::min(script.next, script.handlers.size() - 1)];
+      ++script.next;
     } else {
       handler = otherwise_;
     }

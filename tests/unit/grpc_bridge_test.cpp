@@ -123,6 +123,7 @@ class FakeContent final : public content::Content::Service {
 class GrpcBridge : public ::testing::Test {
  public:
   void SetUp() override {
+    keep_grpc_running();
     std::string folder = (std::filesystem::temp_directory_path() / "lazypull-grpc-XXXXXX").string();
     ASSERT_NE(::mkdtemp(folder.data()), nullptr);
     folder_ = folder;
@@ -240,7 +241,6 @@ TEST_F(GrpcBridge, EndsAUnaryCallAtItsDeadline) {
   };
   run(body(*this, status));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_TRUE(snapshots_.gave_up.wait_for(10s));
 }
 
 TEST_F(GrpcBridge, PassesCancellationOnAndWaitsForGrpcsEnd) {
@@ -386,7 +386,6 @@ TEST_F(GrpcBridge, EndsAStepOfAStreamAtItsDeadline) {
     EXPECT_EQ(error.code(), Errc::timed_out);
     EXPECT_EQ(error.message(), "Test/Call: deadline exceeded");
   }
-  EXPECT_TRUE(snapshots_.gave_up.wait_for(10s));
 }
 
 TEST_F(GrpcBridge, WritesAndReadsInBothDirections) {

@@ -173,6 +173,21 @@ TEST_F(HttpClientTest, GivesUpOnABodyThatStops) {
   EXPECT_EQ(error.message(), "GET " + server.url() + "/x: no data for 0.1 s");
 }
 
+TEST_F(HttpClientTest, MakesDoWithWhatIsThereOfAnErrorBody) {
+  ScriptedServer server;
+  ScriptedResponse stalls(503, "unavailable, sorry");
+  stalls.stall_after = 11;
+  server.on("GET /x", stalls);
+  options.progress_timeout = milliseconds(100);
+  auto look = [](HttpClient& client, std::string url) -> Awaitable<std::string> {
+    HttpRequest request("GET", Url::parse(url));
+    const auto response = co_await client.send(std::move(request));
+    auto body = co_await response->read_what_is_there(1000);
+    co_return body;
+  };
+  EXPECT_EQ(test::value_of(home, look(client(), server.url() + "/x")), "unavailable");
+}
+
 TEST_F(HttpClientTest, CanBeCancelledWhileItWaitsForAResponse) {
   ScriptedServer server;
   ScriptedResponse stalls;

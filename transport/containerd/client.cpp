@@ -1,6 +1,7 @@
 #include "transport/containerd/client.hpp"
 
 #include "engine/error.hpp"
+#include "transport/grpc_event.hpp"
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
@@ -80,6 +81,7 @@ void probe(const std::string& path) {
 }
 
 std::shared_ptr<grpc::Channel> make_channel(const std::string& path) {
+  keep_grpc_running();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(max_message_bytes);
   arguments.SetMaxSendMessageSize(max_message_bytes);

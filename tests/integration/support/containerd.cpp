@@ -1,5 +1,6 @@
 #include "tests/integration/support/containerd.hpp"
 
+#include "tests/integration/support/peer_program.hpp"
 #include "tests/integration/support/unix_socket.hpp"
 
 #include <sys/mount.h>
@@ -56,13 +57,8 @@ std::string unique_name(const char* prefix) {
 
 std::string inspect(Containerd& containerd, const std::string& snapshotter, const std::string& space,
                     Argv arguments) {
-  Argv argv = {LAZYPULL_PEERS_BUILD "/inspect",
-               "-address",
-               containerd.socket(),
-               "-namespace",
-               space,
-               "-snapshotter",
-               snapshotter};
+  const std::string program = peer_program("inspect");
+  Argv argv = {program, "-address", containerd.socket(), "-namespace", space, "-snapshotter", snapshotter};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   return run_ok(std::move(argv));
 }
@@ -151,8 +147,8 @@ MountedImage::~MountedImage() {
   ::umount2(target_.c_str(), MNT_DETACH);
   try {
     inspect(containerd_, snapshotter_, space_, {"-key", key_, "remove"});
-  } catch (const std::exception&) {
-    // containerd may have been stopped meanwhile; the test has what it wanted
+  } catch (const std::exception& failure) {  // such as a containerd that was stopped meanwhile
+    std::fprintf(stderr, "view %s: %s\n", key_.c_str(), failure.what());
   }
 }
 

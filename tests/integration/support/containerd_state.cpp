@@ -1,9 +1,12 @@
 #include "tests/integration/support/containerd_state.hpp"
 
+#include "tests/integration/support/peer_program.hpp"
+
 #include <boost/json.hpp>
 
+#include <initializer_list>
 #include <ostream>
-#include <set>
+#include <string_view>
 #include <utility>
 
 namespace lazypull::test {
@@ -73,13 +76,19 @@ Properties properties_of(const IngestState& ingest) {
   return {{"offset", std::to_string(ingest.offset)}, {"total", std::to_string(ingest.total)}};
 }
 
+std::string words(std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (const auto part : parts) text.append(text.empty() ? "" : " ").append(part);
+  return text;
+}
+
 using Items = std::map<std::string, Properties>;
 
 // Every item by "kind name".
 Items items_of(const ContainerdState& state) {
   Items items;
   const auto add = [&items](const std::string& kind, const auto& things) {
-    for (const auto& [name, thing] : things) items.emplace(kind + " " + name, properties_of(thing));
+    for (const auto& [name, thing] : things) items.emplace(words({kind, name}), properties_of(thing));
   };
   add("image", state.images);
   add("content", state.content);
@@ -101,14 +110,14 @@ void compare(const std::string& item, const Properties& left, const Properties& 
   for (const auto& [name, unused] : all) {
     const auto in_left = value_of(left, name);
     const auto in_right = value_of(right, name);
-    if (in_left != in_right) lines.push_back(item + ": " + name + ": " + in_left + " != " + in_right);
+    if (in_left != in_right) lines.push_back(words({item + ":", name + ":", in_left, "!=", in_right}));
   }
 }
 
 }  // namespace
 
 ContainerdState read_state(Containerd& containerd, const std::string& snapshotter, const std::string& space) {
-  const auto state = json::parse(run_ok({LAZYPULL_PEERS_BUILD "/inspect", "-address", containerd.socket(),
+  const auto state = json::parse(run_ok({peer_program("inspect"), "-address", containerd.socket(),
                                          "-namespace", space, "-snapshotter", snapshotter, "state"}));
   return {.images = map_of<ImageState>(state, "images",
                                        [](const json::value& item) {

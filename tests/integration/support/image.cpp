@@ -63,6 +63,7 @@ const char* layer_type(Compression compression) {
 
 std::vector<std::string> chain_ids_of(const std::vector<Layer>& layers) {
   std::vector<std::string> ids;
+  ids.reserve(layers.size());
   for (const auto& layer : layers) {
     ids.push_back(ids.empty() ? layer.diff_id : digest_of(ids.back() + " " + layer.diff_id));
   }

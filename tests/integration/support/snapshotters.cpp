@@ -1,5 +1,6 @@
 #include "tests/integration/support/snapshotters.hpp"
 
+#include "tests/integration/support/peer_program.hpp"
 #include "tests/integration/support/unix_socket.hpp"
 
 #include <boost/json.hpp>
@@ -69,7 +70,7 @@ std::ostream& operator<<(std::ostream& out, const SnapshotterCall& call) {
 }
 
 StargzSnapshotter::StargzSnapshotter() {
-  process_.emplace(Argv{LAZYPULL_PEERS_BUILD "/stargz", "-root", folder_ / "root", "-address", socket()});
+  process_.emplace(Argv{peer_program("stargz"), "-root", folder_ / "root", "-address", socket()});
   wait_for_socket(*process_, socket());
 }
 
@@ -90,7 +91,7 @@ std::vector<std::string> StargzSnapshotter::fuse_mounts() const {
 RemoteSnapshotter::RemoteSnapshotter(const RemoteBehaviour& behaviour) {
   fs::create_directory(folder_ / "layers");
   behave(behaviour);
-  process_.emplace(Argv{LAZYPULL_PEERS_BUILD "/snapshotter2019", "-root", folder_ / "root", "-layers",
+  process_.emplace(Argv{peer_program("snapshotter2019"), "-root", folder_ / "root", "-layers",
                         folder_ / "layers", "-control", folder_ / "control.json", "-calls",
                         folder_ / "calls.json", "-address", socket()});
   wait_for_socket(*process_, socket());

@@ -1,5 +1,7 @@
 #include "tests/integration/support/token_server.hpp"
 
+#include "tests/integration/support/peer_program.hpp"
+
 #include <boost/json.hpp>
 
 #include <ostream>
@@ -47,7 +49,7 @@ std::ostream& operator<<(std::ostream& out, const TokenRequest& request) {
 
 TokenServer::TokenServer(TokenServerOptions options)
     : options_(std::move(options)), certificate_(folder_ / "certificate.pem") {
-  process_.emplace(Argv{LAZYPULL_PEERS_BUILD "/tokenserver", flag("certificate", certificate_.string()),
+  process_.emplace(Argv{peer_program("tokenserver"), flag("certificate", certificate_.string()),
                         flag("issuer", issuer), flag("user", options_.account.user),
                         flag("password", options_.account.password),
                         flag("refresh-token", options_.refresh_token), flag("public", options_.public_prefix),
