@@ -1,5 +1,4 @@
 option(LAZYPULL_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
-option(LAZYPULL_BUILD_BENCH "Build the micro benchmarks" OFF)
 option(LAZYPULL_WERROR "Treat warnings as errors" ON)
 set(LAZYPULL_SANITIZE "" CACHE STRING "Comma-separated sanitizers, such as address,undefined or thread")
 

@@ -229,7 +229,9 @@ Awaitable<> download_layer(PullContext& context, const Descriptor& descriptor, L
     layer.decision = LayerDecision::present;
     co_return;
   }
-  layer.decision = LayerDecision::download;
+  // A store may have it all and yet want a commit, such as containerd with content of another namespace.
+  const bool all_there = descriptor.size > 0 && ingest->offset() == descriptor.size;
+  layer.decision = all_there ? LayerDecision::present : LayerDecision::download;
   layer.bytes_done = ingest->offset();
   std::exception_ptr failure;
   try {

@@ -8,6 +8,43 @@ namespace lazypull {
 
 namespace {
 
+// An ingest that belongs to a lease goes with it, so an interrupted download could never be resumed. Large
+// ingests are therefore opened without the lease (containerd keeps those for a day), and the lease takes
+// their content beforehand: a resource need not exist yet.
+class LeasedContent final : public ContentStore {
+ public:
+  LeasedContent(const ContainerdClient& client, const ContainerdClient& leased, ContainerdLeases& leases)
+      : lease_(leased.lease()), leases_(leases), leased_(leased), unleased_(client) {}
+
+  Awaitable<std::optional<ContentInfo>> info(const Digest& digest) override { return leased_.info(digest); }
+  Awaitable<void> update_labels(const Digest& digest, const Labels& labels) override {
+    return leased_.update_labels(digest, labels);
+  }
+  Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override {
+    return leased_.read(digest, limit);
+  }
+  Awaitable<void> abort(const std::string& ref) override { return leased_.abort(ref); }
+
+  Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override {
+    if (descriptor.size < worth_resuming) {
+      auto small = co_await leased_.ingest(ref, descriptor);
+      co_return small;
+    }
+    const auto resource = LeasedResource::content(descriptor.digest);
+    co_await leases_.add(lease_, resource);
+    auto large = co_await unleased_.ingest(ref, descriptor);
+    co_return large;
+  }
+
+ private:
+  static constexpr std::uint64_t worth_resuming = 1U << 20U;
+
+  std::string lease_;
+  ContainerdLeases& leases_;
+  ContainerdContent leased_;
+  ContainerdContent unleased_;
+};
+
 class ContainerdLease final : public Lease {
  public:
   ContainerdLease(const ContainerdClient& client, const std::string& snapshotter, ContainerdLeases& leases,
@@ -15,7 +52,7 @@ class ContainerdLease final : public Lease {
       : leases_(leases),
         id_(std::move(id)),
         leased_(client.with_lease(id_)),
-        content_(leased_),
+        content_(client, leased_, leases),
         snapshotter_(leased_, snapshotter),
         applier_(leased_),
         images_(leased_) {}
@@ -39,7 +76,7 @@ class ContainerdLease final : public Lease {
   ContainerdLeases& leases_;
   std::string id_;
   ContainerdClient leased_;
-  ContainerdContent content_;
+  LeasedContent content_;
   ContainerdSnapshotter snapshotter_;
   ContainerdApplier applier_;
   ContainerdImages images_;

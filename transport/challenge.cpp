@@ -105,7 +105,8 @@ class Parser {
         text.remove_prefix(i + 1);
         return value;
       }
-      if (text[i] == '\\' && ++i == text.size()) break;
+      if (text[i] == '\\') ++i;
+      if (i == text.size()) break;
       value += text[i];
     }
     return std::nullopt;

@@ -37,7 +37,7 @@ std::string canonical_key(std::string_view key) {
     is_url = true;
   }
   const auto slash = key.find('/');
-  const std::string host(canonical_host(key.substr(0, slash)));
+  std::string host(canonical_host(key.substr(0, slash)));
   if (slash == std::string_view::npos || is_url) return host;
   auto path = key.substr(slash);
   while (path.ends_with('/')) path.remove_suffix(1);

@@ -58,6 +58,7 @@ Awaitable<Reply<Response>> unary_call(std::type_identity_t<Async>* stub,
   call->self = call;
   std::function<void()> start = [stub, method, raw = call.get()] {
     (stub->*method)(&raw->context, &raw->request, &raw->response, [raw](grpc::Status status) {
+      if (!raw->ended.take()) return;
       raw->status = std::move(status);
       raw->ended.fire(std::move(raw->self));
     });

@@ -84,7 +84,6 @@ void CallEvent::begin(Handler handler, asio::cancellation_slot slot, const asio:
 }
 
 void CallEvent::fire(std::shared_ptr<const void> owner) {
-  if (!armed_.exchange(false, std::memory_order_acquire)) return;  // nobody waits
   // A copy: as soon as this is posted, home may go on and let go of its own.
   const asio::any_io_executor home = home_;
   asio::post(home, [this, owner = std::move(owner)] { resume(); });

@@ -47,8 +47,11 @@ class CallEvent {
   /// which the buffers belong until then. The event and `context` must live until the coroutine goes on.
   Awaitable<> wait(grpc::ClientContext& context, std::function<void()> start);
 
-  /// From any thread, once for each wait. `owner` is what this event is part of, and is kept until the
-  /// coroutine has been resumed. Does nothing if nobody waits.
+  /// On gRPC's thread, before anything of the call is touched: sees all that home wrote before the wait.
+  /// False if nobody waits.
+  bool take() noexcept { return armed_.exchange(false, std::memory_order_acquire); }
+  /// After `take`, last of all: lets the coroutine go on. `owner` is what this event is part of; it is handed
+  /// over to home, which drops it after the coroutine has been resumed.
   void fire(std::shared_ptr<const void> owner);
 
  private:

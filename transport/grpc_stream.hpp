@@ -7,6 +7,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,17 +31,17 @@ class StreamCall : public Reactor, public std::enable_shared_from_this<StreamCal
   }
 
   void OnReadDone(bool ok) override {
+    if (!read.take()) return;
     read_ok = ok;
     read.fire(this->shared_from_this());
   }
   void OnDone(const grpc::Status& final_status) override {
-    auto last = std::move(self);
-    status = final_status;
-    if (abandoned) {
+    if (abandoned.load(std::memory_order_acquire)) {
       auto home = home_;
-      drop_at_home(std::move(home), std::move(last));
-    } else {
-      done.fire(std::move(last));
+      drop_at_home(std::move(home), std::move(self));
+    } else if (done.take()) {
+      status = final_status;
+      done.fire(std::move(self));
     }
   }
 
@@ -71,8 +72,8 @@ class StreamCall : public Reactor, public std::enable_shared_from_this<StreamCal
   void abandon() {
     if (!held) return;
     held = false;
-    abandoned = true;
     home_ = reach_home(home_);
+    abandoned.store(true, std::memory_order_release);
     context.TryCancel();
     this->RemoveHold();
   }
@@ -86,7 +87,7 @@ class StreamCall : public Reactor, public std::enable_shared_from_this<StreamCal
   bool read_ok = false;
   bool write_ok = false;
   bool held = false;
-  bool abandoned = false;
+  std::atomic<bool> abandoned = false;
   bool read_all = false;  // the last read found the end
 
  private:
@@ -108,6 +109,7 @@ class BidiCall final : public StreamCall<grpc::ClientBidiReactor<Request, Respon
  public:
   using StreamCall<grpc::ClientBidiReactor<Request, Response>>::StreamCall;
   void OnWriteDone(bool ok) override {
+    if (!this->write.take()) return;
     this->write_ok = ok;
     this->write.fire(this->shared_from_this());
   }

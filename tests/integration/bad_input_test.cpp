@@ -1,5 +1,5 @@
-// What can go wrong, through a real containerd: each case gets an error that names the object, the documented exit
-// code, and leaves nothing behind.
+// What can go wrong, through a real containerd: each case gets an error that names the object, the documented
+// exit code, and leaves nothing behind.
 
 #include "tests/integration/support/containerd_state.hpp"
 #include "tests/integration/support/image.hpp"
@@ -40,7 +40,8 @@ class BadInput : public ::testing::Test {
     for (const auto& [digest, bytes] : image.blobs) {
       const bool manifest = digest == image.digest;
       server.on("GET " + path_of(digest),
-                ScriptedResponse(200, bytes, {{"Content-Type", manifest ? oci_manifest : "application/octet-stream"}}));
+                ScriptedResponse(200, bytes,
+                                 {{"Content-Type", manifest ? oci_manifest : "application/octet-stream"}}));
     }
     tag(image.digest, image.blobs.at(image.digest), image.media_type);
   }
@@ -51,15 +52,18 @@ class BadInput : public ::testing::Test {
 
   /// Points app:1 at this manifest, in the answers to HEAD and GET.
   void tag(const std::string& digest, const std::string& bytes, const std::string& media_type) {
-    const ScriptedResponse response(200, bytes, {{"Content-Type", media_type}, {"Docker-Content-Digest", digest}});
-    for (const auto* method : {"HEAD", "GET"}) server.on(std::string(method) + " /v2/app/manifests/1", response);
+    const ScriptedResponse response(200, bytes,
+                                    {{"Content-Type", media_type}, {"Docker-Content-Digest", digest}});
+    for (const auto* method : {"HEAD", "GET"})
+      server.on(std::string(method) + " /v2/app/manifests/1", response);
   }
 
   /// Serves a manifest of these bytes.
   void serve_manifest(const std::string& bytes, const std::string& media_type = oci_manifest) {
     const auto digest = digest_of(bytes);
     tag(digest, bytes, media_type);
-    server.on("GET /v2/app/manifests/" + digest, ScriptedResponse(200, bytes, {{"Content-Type", media_type}}));
+    server.on("GET /v2/app/manifests/" + digest,
+              ScriptedResponse(200, bytes, {{"Content-Type", media_type}}));
   }
 
   void answer_layer(const ScriptedResponse& response) { server.on("GET " + path_of(layer()), response); }
@@ -96,10 +100,13 @@ TEST_F(BadInput, UnknownHost) {
   expect_failure({"pull", "nosuchhost.invalid/app:1"}, {5, "host_not_found", "nosuchhost.invalid"});
 }
 
-TEST_F(BadInput, RefusedConnection) { expect_failure({"pull", "127.0.0.1:1/app:1"}, {5, "unavailable", "127.0.0.1:1"}); }
+TEST_F(BadInput, RefusedConnection) {
+  expect_failure({"pull", "127.0.0.1:1/app:1"}, {5, "unavailable", "127.0.0.1:1"});
+}
 
 TEST_F(BadInput, Unauthorized401) {
-  server.on("HEAD /v2/app/manifests/1", ScriptedResponse(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}}));
+  server.on("HEAD /v2/app/manifests/1",
+            ScriptedResponse(401, "", {{"WWW-Authenticate", "Basic realm=\"r\""}}));
   expect_pull_fails({4, "unauthorized", "/v2/app/manifests/1"});
 }
 
@@ -201,7 +208,8 @@ TEST_F(BadInput, DiffIdMismatch) {
 }
 
 TEST_F(BadInput, FewerDiffIdsThanLayers) {
-  const std::string config = R"({"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}})";
+  const std::string config =
+      R"({"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}})";
   const auto config_digest = digest_of(config);
   server.on("GET /v2/app/blobs/" + config_digest, ScriptedResponse(200, config));
   auto manifest = image.blobs.at(image.digest);
@@ -228,7 +236,8 @@ TEST_F(BadInput, UnsupportedLayerType) {
 }
 
 TEST_F(BadInput, ALayerThatIsNoArchive) {
-  auto garbage = make_layer(std::string_view("this is no tar archive, however long one looks at it"), Compression::none);
+  auto garbage =
+      make_layer(std::string_view("this is no tar archive, however long one looks at it"), Compression::none);
   serve(ImageBuilder().layer(garbage).build());
   expect_pull_fails({7, "server_error", garbage.digest});
 }
@@ -250,7 +259,8 @@ TEST_F(BadInput, ABadReferenceIsAUsageError) {
 class NoContainerd : public ::testing::Test {
  protected:
   ProcessResult pull(const std::string& address) {
-    return run({LAZYPULL_BINARY, "--address", address, "--connect-timeout", "2s", "pull", "127.0.0.1:1/app:1"});
+    return run(
+        {LAZYPULL_BINARY, "--address", address, "--connect-timeout", "2s", "pull", "127.0.0.1:1/app:1"});
   }
   TempDir folder{"no-containerd"};
 };
@@ -264,14 +274,16 @@ TEST_F(NoContainerd, NotRunning) {
 
 TEST_F(NoContainerd, PermissionDeniedOnItsSocket) {
   Containerd containerd;
-  // Another user may not open root's socket. The binary must be reachable for that user, wherever the build is.
+  // Another user may not open root's socket. The binary must be reachable for that user, wherever the build
+  // is.
   const auto binary = folder / "lazypull";
   std::filesystem::copy_file(LAZYPULL_BINARY, binary);
   ::chmod(folder.path().c_str(), 0755);
   ::chmod(binary.c_str(), 0755);
   const auto socket = folder / "containerd.sock";
-  run_ok({"sh", "-c", "chmod 0755 \"$(dirname '" + containerd.socket().string() + "')\"; chmod 0600 '" +
-                          containerd.socket().string() + "'"});
+  run_ok({"sh", "-c",
+          "chmod 0755 \"$(dirname '" + containerd.socket().string() + "')\"; chmod 0600 '" +
+              containerd.socket().string() + "'"});
   const auto result = run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary, "--address",
                            containerd.socket(), "pull", "127.0.0.1:1/app:1"});
   EXPECT_EQ(result.exit_code, 7) << result.err;

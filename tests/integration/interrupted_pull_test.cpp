@@ -4,6 +4,7 @@
 #include "tests/integration/support/image.hpp"
 #include "tests/integration/support/lazypull.hpp"
 #include "tests/integration/support/registry.hpp"
+#include "tests/support/scripted_server.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,8 +15,8 @@
 namespace lazypull::test {
 namespace {
 
-using testing::IsEmpty;
 using std::chrono::milliseconds;
+using testing::IsEmpty;
 using Clock = std::chrono::steady_clock;
 
 /// Large enough that a signal finds the pull at work: random bytes, and many files to unpack.
@@ -103,6 +104,52 @@ TEST_F(Interrupted, TheNextPullCompletesTheImage) {
   EXPECT_THAT(state.ingests, IsEmpty());
   EXPECT_EQ(state.snapshots.size(), 4U);
   EXPECT_EQ(state.content.size(), 4U + 2U);
+}
+
+TEST_F(Interrupted, TheNextPullGoesOnFromThePartialIngest) {
+  const auto small = ImageBuilder().layer({tar::file("noise", tar::noise(6'000'000))}).build();
+  const auto& layer = small.layers[0];
+  constexpr std::size_t sent = 4'000'000;
+  ScriptedServer server;
+  for (const auto& [digest, bytes] : small.blobs) {
+    if (digest != layer.digest && digest != small.digest)
+      server.on("GET /v2/app/blobs/" + digest, ScriptedResponse(200, bytes));
+  }
+  const ScriptedResponse manifest(
+      200, small.blobs.at(small.digest),
+      {{"Content-Type", small.media_type}, {"Docker-Content-Digest", small.digest}});
+  for (const auto* request : {"HEAD /v2/app/manifests/1", "GET /v2/app/manifests/1"})
+    server.on(request, manifest);
+  server.on("GET /v2/app/manifests/" + small.digest, manifest);
+  const std::string blob = "GET /v2/app/blobs/" + layer.digest;
+  ScriptedResponse stalls(200, layer.blob);
+  stalls.stall_after = sent;
+  server.on(blob, stalls);
+  server.on(blob, [&layer](const ScriptedRequest& request) {
+    const auto range = request.header("Range");
+    if (range.empty()) return ScriptedResponse(200, layer.blob);
+    const auto from = std::stoul(range.substr(std::string("bytes=").size()));
+    return ScriptedResponse(
+        206, layer.blob.substr(from),
+        {{"Content-Range", "bytes " + std::to_string(from) + "-" + std::to_string(layer.blob.size() - 1) +
+                               "/" + std::to_string(layer.blob.size())}});
+  });
+
+  auto process = Lazypull(containerd).start({"pull", server.host() + "/app:1"});
+  ASSERT_TRUE(server.wait_for_request(blob));
+  wait_until(
+      [&] {
+        const auto ingests = read_state(containerd).ingests;
+        return !ingests.empty() && ingests.begin()->second.offset >= 2'000'000;
+      },
+      "the first part to arrive");
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(std::chrono::seconds(30)), 130) << process.err();
+  expect_nothing_active();
+
+  const auto outcome = Lazypull(containerd).run_ok({"pull", server.host() + "/app:1"});
+  EXPECT_LT(outcome.total("fetchedBytes"), static_cast<std::int64_t>(layer.blob.size()) - 2'000'000);
+  EXPECT_TRUE(server.requests(blob).back().header("Range").starts_with("bytes="));
 }
 
 TEST_F(Interrupted, AKilledPullHoldsNothingUpForTheNextOne) {

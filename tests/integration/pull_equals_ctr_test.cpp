@@ -100,8 +100,8 @@ std::vector<tar::Entry> varied_files() {
       tar::block_device("dev/loop7", 7, 7),
       tar::fifo("dev/pipe"),
       tar::directory("etc"),
-      tar::file("etc/capable", "x").xattr("security.capability",
-                                          std::string("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)),
+      tar::file("etc/capable", "x")
+          .xattr("security.capability", std::string("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)),
       tar::file("etc/attributes", "y").xattr("user.colour", "green"),
       tar::file("etc/" + std::string(150, 'n'), "long name"),
       tar::file("etc/zurück", "UTF-8 name"),
@@ -115,7 +115,9 @@ ImageBuilder two_layers(Compression compression = Compression::gzip) {
   return builder;
 }
 
-TEST_F(PullEqualsCtr, OciImage) { expect_equal(push(two_layers().build(), *registry, "oci:1")); }
+TEST_F(PullEqualsCtr, OciImage) {
+  expect_equal(push(two_layers().build(), *registry, "oci:1"));
+}
 
 TEST_F(PullEqualsCtr, DockerSchema2Image) {
   expect_equal(push(two_layers().build(), *registry, "docker:1", ManifestFormat::docker));
@@ -136,8 +138,7 @@ TEST_F(PullEqualsCtr, OnePlatformOfAnIndex) {
 
 TEST_F(PullEqualsCtr, AllPlatformsOfAnIndex) {
   const auto amd64 = two_layers().build();
-  const auto arm64 =
-      two_layers().layer({tar::file("only-arm", "")}).platform("linux/arm64").build();
+  const auto arm64 = two_layers().layer({tar::file("only-arm", "")}).platform("linux/arm64").build();
   expect_equal(push(make_index({arm64, amd64}), *registry, "all:1"),
                {.common = {"--all-platforms"}, .unpacked = false});
 }

@@ -1,5 +1,5 @@
-// Remote snapshots through a real containerd: the real stargz snapshotter, and a proxy plugin that speaks either
-// protocol and provides the layers that a test names.
+// Remote snapshots through a real containerd: the real stargz snapshotter, and a proxy plugin that speaks
+// either protocol and provides the layers that a test names.
 
 #include "tests/integration/support/containerd_state.hpp"
 #include "tests/integration/support/image.hpp"
@@ -45,12 +45,12 @@ class Stargz : public ::testing::Test {
     registry = new Registry;
     stargz = new StargzSnapshotter;
     containerd = new Containerd({.snapshotters = {stargz->plugin()}, .isolated_content = true});
-    const auto plain =
-        ImageBuilder()
-            .layer(busybox_files())
-            .layer({tar::directory("data"), tar::file("data/one", "1\n"), tar::file("data/big", tar::noise(300'000))})
-            .layer({tar::directory("data"), tar::file("data/two", "2\n")})
-            .build();
+    const auto plain = ImageBuilder()
+                           .layer(busybox_files())
+                           .layer({tar::directory("data"), tar::file("data/one", "1\n"),
+                                   tar::file("data/big", tar::noise(300'000))})
+                           .layer({tar::directory("data"), tar::file("data/two", "2\n")})
+                           .build();
     lazy = new Image(to_estargz(plain));
     reference = new std::string(registry->store(*lazy, "lazy:1"));
   }
@@ -88,7 +88,8 @@ TEST_F(Stargz, AnEStargzImageIsMountedAndNoLayerDownloaded) {
   EXPECT_EQ(outcome.total("fetchedBytes"), 0);
   EXPECT_GT(outcome.total("avoidedBytes"), 300'000);
   EXPECT_THAT(layers_in(registry->fetched_blobs("lazypull"), *lazy), IsEmpty());
-  const auto result = run_container(*containerd, "stargz", *reference, {"cat", "/data/one", "/data/two"}, space());
+  const auto result =
+      run_container(*containerd, "stargz", *reference, {"cat", "/data/one", "/data/two"}, space());
   EXPECT_EQ(result.out, "1\n2\n") << result.err;
 }
 
@@ -101,7 +102,8 @@ TEST_F(Stargz, TheResultEqualsThatOfCtrRemote) {
   auto mine = read_state(*containerd, "stargz", space());
   EXPECT_THAT(mine.leases, IsEmpty());
   theirs.leases.clear();
-  // ctr-remote marks its image record; and we send, besides the stargz labels, those of newer containerd and of CRI.
+  // ctr-remote marks its image record; and we send, besides the stargz labels, those of newer containerd and
+  // of CRI.
   for (auto& [name, image] : theirs.images) image.labels.erase("containerd.io/snapshot/remote/stargz");
   ASSERT_EQ(theirs.snapshots.size(), mine.snapshots.size());
   for (auto& [name, snapshot] : mine.snapshots) {
@@ -146,8 +148,7 @@ TEST_F(Stargz, ASecondPullAsksForNothing) {
 }
 
 TEST_F(Stargz, AnOrdinaryImageIsDownloadedAndRuns) {
-  const auto image =
-      ImageBuilder().layer(busybox_files()).layer({tar::file("plain", "p\n")}).build();
+  const auto image = ImageBuilder().layer(busybox_files()).layer({tar::file("plain", "p\n")}).build();
   const auto ref = registry->store(image, "ordinary:1");
   EXPECT_THAT(pull(ref).decisions(), ElementsAre("download", "download"));
   EXPECT_EQ(run_container(*containerd, "stargz", ref, {"cat", "/plain"}, space()).out, "p\n");
@@ -170,7 +171,8 @@ class Remote : public ::testing::Test {
     ImageBuilder builder;
     builder.layer(busybox_files());
     for (int i = 1; i < 5; ++i) {
-      builder.layer({tar::directory("layers"), tar::file("layers/" + std::to_string(i), std::to_string(i) + "\n"),
+      builder.layer({tar::directory("layers"),
+                     tar::file("layers/" + std::to_string(i), std::to_string(i) + "\n"),
                      tar::file(std::string("layers/of-") + name, "")});
     }
     image = builder.build();
@@ -239,7 +241,8 @@ TEST_F(Remote2019, NoLayerRemoteDownloadsAll) {
   EXPECT_THAT(pull_2019().decisions(), Each(std::string("download")));
   EXPECT_EQ(downloaded(), digests(image, {0, 1, 2, 3, 4}));
   EXPECT_EQ(calls("Prepare", image.layers[0].digest), 1U);
-  EXPECT_EQ(calls("Prepare", image.layers[1].digest), 0U) << "above the first necessary layer nobody is asked";
+  EXPECT_EQ(calls("Prepare", image.layers[1].digest), 0U)
+      << "above the first necessary layer nobody is asked";
   expect_whole();
 }
 
@@ -358,10 +361,10 @@ TEST_F(RemoteToday, EveryDialectIsSentOnPrepare) {
   for (const auto& call : remote.calls()) {
     if (call.method != "Prepare") continue;
     for (const auto* key :
-         {"containerd.io/snapshot.ref", "containerd.io/snapshot/diff-id", "containerd.io/snapshot/cri.image-ref",
-          "containerd.io/snapshot/cri.layer-digest", "containerd.io/snapshot/cri.manifest-digest",
-          "containerd.io/snapshot/cri.image-layers", "containerd.io/snapshot/remote/stargz.reference",
-          "containerd.io/snapshot/remote/stargz.digest"}) {
+         {"containerd.io/snapshot.ref", "containerd.io/snapshot/diff-id",
+          "containerd.io/snapshot/cri.image-ref", "containerd.io/snapshot/cri.layer-digest",
+          "containerd.io/snapshot/cri.manifest-digest", "containerd.io/snapshot/cri.image-layers",
+          "containerd.io/snapshot/remote/stargz.reference", "containerd.io/snapshot/remote/stargz.digest"}) {
       EXPECT_THAT(call.labels, Contains(testing::Key(key)));
     }
     EXPECT_EQ(call.labels.at("containerd.io/snapshot/cri.image-ref"), reference);

@@ -1,5 +1,5 @@
-// How the registry is reached: plain HTTP, TLS with and without client certificates, Basic, Bearer tokens, and
-// where the credentials come from.
+// How the registry is reached: plain HTTP, TLS with and without client certificates, Basic, Bearer tokens,
+// and where the credentials come from.
 
 #include "tests/integration/support/containerd_state.hpp"
 #include "tests/integration/support/image.hpp"
@@ -84,7 +84,8 @@ TEST_F(RegistryAccess, TlsWithAClientCertificate) {
   const auto& files = registry.certificates();
   const auto refused = pull(reference, {"--tlscacert", files.ca});
   EXPECT_EQ(refused.process.exit_code, 5);
-  expect_pulled(pull(reference, {"--tlscacert", files.ca, "--tlscert", files.client, "--tlskey", files.client_key}));
+  expect_pulled(
+      pull(reference, {"--tlscacert", files.ca, "--tlscert", files.client, "--tlskey", files.client_key}));
 }
 
 TEST_F(RegistryAccess, BasicCredentialsFromTheFlag) {

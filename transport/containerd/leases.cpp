@@ -1,11 +1,13 @@
 #include "transport/containerd/leases.hpp"
 
+#include "engine/deadline.hpp"
 #include "engine/labels.hpp"
 #include "transport/grpc_bridge.hpp"
 
 #include <containerd/services/leases.grpc.pb.h>
 
 #include <ctime>
+#include <exception>
 #include <random>
 
 namespace lazypull {
@@ -56,9 +58,20 @@ Awaitable<std::string> ContainerdLeases::create(std::chrono::seconds lifetime) {
   (*request.mutable_labels())[std::string(label::gc_expire)] =
       rfc3339(std::chrono::system_clock::now() + lifetime);
   const CallOptions options = impl_->client.call("Leases/Create " + request.id());
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Create, request, options);
-  require_ok(reply.status, options.name);
-  co_return request.id();
+  std::exception_ptr failure;
+  try {
+    const auto reply = co_await unary_call(impl_->stub->async(), &Async::Create, request, options);
+    require_ok(reply.status, options.name);
+    co_return request.id();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // A call that was cancelled or timed out may have made the lease all the same.
+  auto removal = remove(request.id(), false);
+  co_await asio::this_coro::throw_if_cancelled(false);
+  co_await run_cleanup(std::move(removal), std::chrono::milliseconds(500), "remove lease");
+  co_await asio::this_coro::throw_if_cancelled(true);
+  std::rethrow_exception(failure);
 }
 
 Awaitable<void> ContainerdLeases::add(const std::string& lease, const LeasedResource& resource) {

@@ -1,5 +1,6 @@
 // Uses the installed package as a program of somebody else would: values, a coroutine, and the real
 // containerd backend, which must report that nobody listens.
+#include "engine/error.hpp"
 #include "engine/puller.hpp"
 #include "snapshot/containerd_backend.hpp"
 

@@ -1,2 +1,0 @@
-// Asio's TLS part is compiled once, here (BOOST_ASIO_SEPARATE_COMPILATION).
-#include <boost/asio/ssl/impl/src.hpp>
