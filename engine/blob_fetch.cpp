@@ -2,6 +2,7 @@
 
 #include "engine/deadline.hpp"
 #include "engine/digest.hpp"
+#include "engine/task_group.hpp"
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -100,19 +101,51 @@ Awaitable<> store_small(PullContext& context, const Descriptor& descriptor, cons
   co_await ingest->commit(labels);
 }
 
+struct StoredBlob {
+  std::optional<ContentInfo> info;
+  std::string bytes;
+};
+
+Awaitable<> look_up(PullContext& context, const Descriptor& descriptor, StoredBlob& blob) {
+  blob.info = co_await context.content().info(descriptor.digest);
+}
+
+Awaitable<> read_if_there(PullContext& context, const Descriptor& descriptor, StoredBlob& blob) {
+  try {
+    blob.bytes = co_await context.content().read(descriptor.digest, descriptor.size);
+  } catch (const Error& error) {
+    // Whether it is there, and whether it is what it should be, is for look_up and verify to say.
+    if (error.code() != Errc::not_found && error.code() != Errc::size_mismatch) throw;
+  }
+}
+
+/// What the store has of a small blob, and protects it before it is looked at: three calls at once, since for
+/// an image that is there already these calls are most of the pull.
+Awaitable<StoredBlob> stored_blob(PullContext& context, const Descriptor& descriptor) {
+  StoredBlob blob;
+  co_await with_task_group([&](TaskGroup& group) -> Awaitable<> {
+    if (context.store_metadata) group.spawn(context.lease.protect_content(descriptor.digest));
+    group.spawn(look_up(context, descriptor, blob));
+    group.spawn(read_if_there(context, descriptor, blob));
+    co_return;
+  });
+  co_return blob;
+}
+
 Awaitable<MetadataBlob> metadata_blob(PullContext& context, const Descriptor& descriptor,
                                       const std::function<Labels(const std::string&)>& inspect) {
-  const auto info = co_await context.content().info(descriptor.digest);
-  if (info && info->size == descriptor.size) {
-    MetadataBlob blob;
-    blob.bytes = co_await context.content().read(descriptor.digest, descriptor.size);
+  auto stored = co_await stored_blob(context, descriptor);
+  MetadataBlob blob;
+  if (stored.info && stored.bytes.size() == descriptor.size) {
+    blob.bytes = std::move(stored.bytes);
     verify(descriptor, blob.bytes);
-    Labels wanted = inspect(blob.bytes);
-    blob.labels = info->labels;
-    if (context.store_metadata) co_await adopt(context, *info, std::move(wanted));
+    const Labels missing = missing_labels(context, inspect(blob.bytes), stored.info->labels);
+    if (context.store_metadata && !missing.empty()) {
+      co_await context.content().update_labels(descriptor.digest, missing);
+    }
+    blob.labels = std::move(stored.info->labels);
     co_return blob;
   }
-  MetadataBlob blob;
   blob.bytes = co_await download_small(context, descriptor);
   verify(descriptor, blob.bytes);
   blob.labels = missing_labels(context, inspect(blob.bytes), {});

@@ -53,11 +53,7 @@ void add_image(PullReport& report, const ImageNode& image) {
   report.images.push_back(std::move(entry));
 }
 
-Awaitable<std::vector<ImageNode>> resolve_and_load(PullContext& context) {
-  {
-    const Phase phase(context.report, "resolve");
-    context.report.target = co_await context.ports.resolver.resolve(context.reference);
-  }
+Awaitable<std::vector<ImageNode>> load(PullContext& context) {
   const Phase phase(context.report, "metadata");
   auto images = co_await load_images(context, context.report.target);
   for (const auto& image : images) add_image(context.report, image);
@@ -108,8 +104,19 @@ void require_runnable(const PullContext& context, const ImageNode& image) {
                                      " is not an image's, so it cannot be unpacked");
 }
 
+Awaitable<> record_image(PullContext& context) {
+  auto& store = context.lease.images();
+  const ImageRecord record{context.reference.name(), context.report.target, context.options.image_labels};
+  const auto existing = co_await store.get(record.name);
+  const bool same = existing && existing->target.digest == record.target.digest &&
+                    existing->target.media_type == record.target.media_type &&
+                    existing->target.size == record.target.size && existing->labels == record.labels;
+  // Writing what is there already would cost containerd a synchronous write to disk.
+  if (!same) co_await store.put(record);
+}
+
 Awaitable<> pull_under_lease(PullContext& context) {
-  const auto images = co_await resolve_and_load(context);
+  const auto images = co_await load(context);
   for (const auto& image : images) require_runnable(context, image);
   {
     const Phase phase(context.report, "layers");
@@ -121,16 +128,34 @@ Awaitable<> pull_under_lease(PullContext& context) {
     });
   }
   const Phase phase(context.report, "record");
-  const ImageRecord record{context.reference.name(), context.report.target, context.options.image_labels};
-  co_await context.lease.images().put(record);
+  co_await record_image(context);
 }
 
 Awaitable<> plan_under_lease(PullContext& context) {
-  const auto images = co_await resolve_and_load(context);
+  const auto images = co_await load(context);
   const Phase phase(context.report, "layers");
   for (std::size_t i = 0; i < images.size(); ++i) {
     co_await plan_layers(context, images[i], context.report.images[i]);
   }
+}
+
+Awaitable<> resolve(PullPorts ports, const Reference& reference, PullReport& report) {
+  report.target = co_await ports.resolver.resolve(reference);
+}
+
+Awaitable<> acquire(PullPorts ports, const PullOptions& options, std::unique_ptr<Lease>& lease) {
+  lease = co_await ports.leases.acquire(options.lease_lifetime);
+}
+
+/// The registry and containerd do not know of each other, so neither waits for the other.
+Awaitable<> resolve_and_acquire(PullPorts ports, const Reference& reference, const PullOptions& options,
+                                PullReport& report, std::unique_ptr<Lease>& lease) {
+  const Phase phase(report, "resolve");
+  co_await with_task_group([&](TaskGroup& group) -> Awaitable<> {
+    group.spawn(resolve(ports, reference, report));
+    group.spawn(acquire(ports, options, lease));
+    co_return;
+  });
 }
 
 using Work = Awaitable<> (*)(PullContext&);
@@ -142,7 +167,7 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
   std::unique_ptr<Lease> lease;
   std::exception_ptr failure;
   try {
-    lease = co_await ports.leases.acquire(options.lease_lifetime);
+    co_await resolve_and_acquire(ports, reference, options, report, lease);
     report.snapshotter = lease->snapshotter().name();
     PullContext context(ports, reference, options, report, *lease);
     context.store_metadata = work != plan_under_lease;

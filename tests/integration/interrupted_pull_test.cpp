@@ -87,7 +87,7 @@ TEST_F(Interrupted, SignalsEndThePullWithinASecondAndLeaveNothingActive) {
 TEST_F(Interrupted, TheTotalTimeLimitEndsThePull) {
   const auto outcome = Lazypull(containerd).run({"--timeout", "100ms", "pull", *reference});
   EXPECT_EQ(outcome.process.exit_code, 124) << outcome.process.err;
-  EXPECT_EQ(outcome.error_code(), "timed_out");
+  EXPECT_EQ(outcome.error_code(), "timeout");
   expect_nothing_active();
 }
 

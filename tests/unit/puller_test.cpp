@@ -163,6 +163,7 @@ TEST_F(Pull, APresentImageCostsAConstantNumberOfCalls) {
   pull();
   EXPECT_TRUE(report.images[0].already_there);
   EXPECT_LE(stores.calls.size(), 12U);
+  EXPECT_EQ(stores.count("put image"), 0U) << "the record is there, and right";
   EXPECT_EQ(stores.count("stat"), 1U);
   EXPECT_EQ(stores.count("prepare"), 0U);
   EXPECT_TRUE(registry.opened.empty());
