@@ -67,8 +67,11 @@ class PullEqualsCtr : public ::testing::Test {
     theirs.leases.clear();  // ctr lets its lease go asynchronously
     EXPECT_THAT(diff(theirs, mine), IsEmpty());
     if (flags.unpacked) {
+      // No entry names the root, so its time is that of the extraction; native copies folders, which touches
+      // them.
+      const TreeDiffOptions but{.ignore_directory_mtime = flags.snapshotter == "native", .ignore_root = true};
       EXPECT_THAT(diff(read_image_tree(*containerd, flags.snapshotter, reference, unique("ctr")),
-                       read_image_tree(*containerd, flags.snapshotter, reference, unique("lazypull"))),
+                       read_image_tree(*containerd, flags.snapshotter, reference, unique("lazypull")), but),
                   IsEmpty());
     }
     collect_garbage(*containerd, unique("lazypull"));

@@ -66,7 +66,7 @@ class RegistryAccess : public ::testing::Test {
 TEST_F(RegistryAccess, TlsWithAnAuthorityOfOnesOwn) {
   Registry registry({.tls = true});
   const auto reference = push(small_image(), registry, "app:1");
-  const auto refused = pull(reference);
+  const auto refused = pull(reference, {"--tlscacert", make_certificates(folder.path()).ca});
   EXPECT_EQ(refused.process.exit_code, 5);
   EXPECT_EQ(refused.error_code(), "tls_failure");
   EXPECT_THAT(refused.error_message(), HasSubstr(registry.host()));

@@ -186,7 +186,9 @@ Awaitable<void> FakeStores::update_labels(const Digest& digest, const Labels& la
 
 Awaitable<std::string> FakeStores::read(const Digest& digest, std::uint64_t limit) {
   co_await record("read " + digest.str());
-  const auto& bytes = content.at(digest).bytes;
+  const auto found = content.find(digest);
+  if (found == content.end()) throw Error(Errc::not_found, digest.str() + ": no such content");
+  const auto& bytes = found->second.bytes;
   if (bytes.size() > limit) throw Error(Errc::size_mismatch, digest.str() + ": too long");
   co_return bytes;
 }
