@@ -22,7 +22,7 @@ from peers import REPOSITORY, Containerd, Registry, Scratch, require_root
 
 
 def timed(argv):
-    """Wall and CPU seconds and peak memory (MiB) of one process."""
+    """Wall and CPU seconds of one process."""
     start = time.perf_counter()
     process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read()
@@ -31,7 +31,7 @@ def timed(argv):
     wall = time.perf_counter() - start
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, argv))}\nexited with {process.returncode}:\n{output.decode(errors='replace')}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime}
 
 
 class Bench:
@@ -96,7 +96,7 @@ class Bench:
 
     def report(self):
         cases = list(dict.fromkeys(record["case"] for record in self.records))
-        print(f"\n{'case':10} {'client':16} {'wall s':>8} {'min':>7} {'max':>7} {'cpu s':>7} {'peak MiB':>9} "
+        print(f"\n{'case':10} {'client':16} {'wall s':>8} {'min':>7} {'max':>7} {'cpu s':>7} "
               f"{'ratio':>6}")
         for case in cases:
             records = [record for record in self.records if record["case"] == case]
@@ -109,8 +109,7 @@ class Bench:
                 # Pair by pair, so that a machine that slows down in the middle does not count.
                 ratio = statistics.median(walls[name][i] / walls[base][i] for i in walls[name])
                 print(f"{case:10} {name:16} {statistics.median(wall):8.3f} {min(wall):7.3f} {max(wall):7.3f} "
-                      f"{statistics.median(r['cpu'] for r in mine):7.3f} {max(r['peak_mib'] for r in mine):9.1f} "
-                      f"{ratio:6.2f}")
+                      f"{statistics.median(r['cpu'] for r in mine):7.3f} {ratio:6.2f}")
         if self.arguments.output:
             with open(self.arguments.output, "w", encoding="utf-8") as file:
                 for record in self.records:

@@ -1,9 +1,9 @@
 #pragma once
 
+#include "engine/digest.hpp"
+
 #include <span>
 #include <vector>
-
-#include "engine/digest.hpp"
 
 namespace lazypull {
 

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "engine/digest.hpp"
+#include "engine/platform.hpp"
+
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/digest.hpp"
-#include "engine/platform.hpp"
 
 namespace lazypull {
 

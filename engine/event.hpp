@@ -6,16 +6,14 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <utility>
-
 namespace lazypull {
 
 /// Something that happens once, for which any number of coroutines of the home thread can wait.
 class Event {
  public:
   // The waiters sleep on a timer that never fires; `set` wakes them by cancelling it.
-  explicit Event(asio::any_io_executor executor)
-      : timer_(std::move(executor), asio::steady_timer::time_point::max()) {}
+  explicit Event(const asio::any_io_executor& executor)
+      : timer_(executor, asio::steady_timer::time_point::max()) {}
 
   void set() {
     happened_ = true;

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "engine/descriptor.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/descriptor.hpp"
 
 namespace lazypull {
 
@@ -47,6 +47,7 @@ struct ImageConfig {
 
 /// The entries of an index that are wanted, in order of preference; `limit` 0 is no limit. An entry without
 /// a platform matches everything, as for containerd; it comes after those that have one.
-std::vector<Descriptor> choose_manifests(const Index& index, const PlatformMatcher& matcher, std::size_t limit);
+std::vector<Descriptor> choose_manifests(const Index& index, const PlatformMatcher& matcher,
+                                         std::size_t limit);
 
 }  // namespace lazypull

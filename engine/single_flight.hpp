@@ -38,7 +38,7 @@ class SingleFlight {
 
  private:
   struct Flight {
-    explicit Flight(asio::any_io_executor executor) : landed(std::move(executor)) {}
+    explicit Flight(const asio::any_io_executor& executor) : landed(executor) {}
     Event landed;
     bool abandoned = true;  ///< until the work has ended by itself
     std::exception_ptr failure;

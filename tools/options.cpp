@@ -196,6 +196,10 @@ Value choose(const std::string& flag, const std::string& word,
   throw UsageError{flag + ": '" + word + "' is none of " + allowed};
 }
 
+std::string empty_part(const std::string& flag, const std::string& value) {
+  return flag + ": '" + value + "' has an empty part";
+}
+
 std::vector<std::string> split_commas(const std::string& flag, const std::vector<std::string>& values) {
   std::vector<std::string> parts;
   for (const auto& value : values) {
@@ -203,7 +207,7 @@ std::vector<std::string> split_commas(const std::string& flag, const std::vector
     for (;;) {
       const std::size_t end = value.find(',', start);
       parts.push_back(value.substr(start, end - start));
-      if (parts.back().empty()) throw UsageError{flag + ": '" + value + "' has an empty part"};
+      if (parts.back().empty()) throw UsageError{empty_part(flag, value)};
       if (end == std::string::npos) break;
       start = end + 1;
     }

@@ -177,14 +177,19 @@ std::vector<std::string> layer_lines(const PullReport& report, const Rates& rate
   // Of those that ended, the last ones are shown: they are the news.
   std::size_t skip_ended = counts.ended - shown.ended;
   std::vector<std::string> lines;
+  const auto take_one = [](std::size_t& from) {
+    if (from == 0) return false;
+    --from;
+    return true;
+  };
   const auto takes = [&](const LayerReport& layer) {
     switch (interest(layer)) {
       case Interest::active:
-        return left.active > 0 && left.active-- > 0;
+        return take_one(left.active);
       case Interest::waiting:
-        return left.waiting > 0 && left.waiting-- > 0;
+        return take_one(left.waiting);
       case Interest::ended:
-        return !(skip_ended > 0 && skip_ended-- > 0);
+        return !take_one(skip_ended);
     }
     return false;
   };

@@ -53,7 +53,7 @@ asio::any_io_executor reach_home(const asio::any_io_executor& home) {
   return asio::prefer(home, asio::execution::outstanding_work.tracked);
 }
 
-void drop_at_home(asio::any_io_executor home, std::shared_ptr<const void> object) {
+void drop_at_home(const asio::any_io_executor& home, std::shared_ptr<const void> object) {
   if (home) {
     asio::post(home, [object = std::move(object)] {});
   } else {

@@ -31,7 +31,7 @@ asio::any_io_executor reach_home(const asio::any_io_executor& home);
 /// Destroys at home what a thread of gRPC has the last hold of. A call keeps its channel, and the last
 /// channel of the process joins gRPC's threads when it goes: one of them that dropped it would wait for
 /// itself. Where there is no home any more the object is leaked.
-void drop_at_home(asio::any_io_executor home, std::shared_ptr<const void> object);
+void drop_at_home(const asio::any_io_executor& home, std::shared_ptr<const void> object);
 
 /// One kind of event of one call (its end, a read, a write): a coroutine of the home thread waits for it, a
 /// thread of gRPC fires it. May be used again and again, one wait at a time. The io_context must be run until
