@@ -12,7 +12,7 @@ build='
 # Unit tests, checks of the code, and the real peers of the integration tests.
 test='
   libgmock-dev libgtest-dev
-  clang-format-19 clang-tidy-19 libclang-rt-19-dev
+  clang-format-19 clang-tidy-19 libclang-rt-19-dev llvm-19
   apache2-utils attr busybox-static containerd docker-registry fuse3 golang-go
   golang-github-containerd-containerd-dev golang-github-containerd-stargz-snapshotter-dev
   jq openssl procps runc skopeo stargz-snapshotter umoci zstd'
