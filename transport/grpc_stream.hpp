@@ -38,7 +38,7 @@ class StreamCall : public Reactor, public std::enable_shared_from_this<StreamCal
   void OnDone(const grpc::Status& final_status) override {
     if (abandoned.load(std::memory_order_acquire)) {
       auto home = home_;
-      drop_at_home(std::move(home), std::move(self));
+      drop_at_home(home, std::move(self));
     } else if (done.take()) {
       status = final_status;
       done.fire(std::move(self));
