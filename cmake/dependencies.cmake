@@ -28,3 +28,11 @@ if(LAZYPULL_STATIC_GRPC)
 else()
   target_link_libraries(lazypull_grpc INTERFACE gRPC::grpc++ protobuf::libprotobuf)
 endif()
+
+# What the streaming unpack and the embedded store are built on: ISA-L inflates two to four times faster than zlib.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LAZYPULL_ISAL REQUIRED libisal)
+pkg_check_modules(LAZYPULL_ZSTD REQUIRED libzstd)
+find_package(SQLite3 3.35 REQUIRED)
+add_library(lazypull_files INTERFACE)
+target_link_libraries(lazypull_files INTERFACE isal zstd sqlite3)

@@ -7,7 +7,7 @@ set_target_properties(lazypull_transport PROPERTIES EXPORT_NAME transport)
 set_target_properties(lazypull_snapshot PROPERTIES EXPORT_NAME snapshot)
 
 # The last three are there only because static libraries must name what they were built with.
-install(TARGETS lazypull lazypull_engine lazypull_transport lazypull_snapshot lazypull_proto lazypull_grpc lazypull_options
+install(TARGETS lazypull lazypull_engine lazypull_transport lazypull_snapshot lazypull_proto lazypull_grpc lazypull_files lazypull_options
         EXPORT lazypull-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS lazypull_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -21,9 +21,13 @@ Awaitable<MetadataBlob> fetch_metadata(PullContext& context, const Descriptor& d
                                        std::uint64_t limit,
                                        std::function<Labels(const std::string&)> inspect);
 
-/// Brings a layer's blob into the content store, unless it is there, and protects it. Streams: each piece is
-/// hashed and written as it arrives. Goes on from a partial ingest, and from where a connection broke.
-/// Sets decision, state, bytes and durations of `layer`.
-Awaitable<> fetch_layer(PullContext& context, const Descriptor& descriptor, LayerReport& layer);
+/// "layer sha256:…", "config sha256:…", for messages.
+std::string blob_name(const Descriptor& descriptor);
+
+/// Those of `wanted`, and the label that says where it comes from, that `present` does not have already.
+Labels missing_labels(const PullContext& context, Labels wanted, const Labels& present);
+
+/// The content is there: keeps it there, and adds what its labels lack.
+Awaitable<> adopt(PullContext& context, ContentInfo info, Labels wanted);
 
 }  // namespace lazypull

@@ -99,7 +99,9 @@ class TreeLoader {
     ImageNode node;
     auto inspect = [&](const std::string& bytes) {
       node.manifest = Manifest::parse(bytes, descriptor.media_type);
-      return gc_labels(node.manifest);
+      auto labels = gc_labels(node.manifest);
+      if (context_.options.discard_unpacked_layers) drop_layer_labels(labels);
+      return labels;
     };
     co_await fetch_metadata(context_, descriptor, max_manifest_bytes, inspect);
     node.runnable = is_runnable(descriptor, node.manifest);
@@ -113,6 +115,11 @@ class TreeLoader {
     node.descriptor = std::move(descriptor);
     if (node.runnable) derive_chain(node);
     images.push_back(std::move(node));
+  }
+
+  static void drop_layer_labels(Labels& labels) {
+    const std::string prefix = std::string(label::gc_content) + "l.";
+    std::erase_if(labels, [&](const auto& item) { return item.first.starts_with(prefix); });
   }
 
   static void derive_chain(ImageNode& node) {

@@ -1,7 +1,7 @@
 #include "engine/layer_provider.hpp"
 
-#include "engine/blob_fetch.hpp"
 #include "engine/event.hpp"
+#include "engine/layer_fetch.hpp"
 #include "engine/layer_steps.hpp"
 #include "engine/task_group.hpp"
 
@@ -35,16 +35,23 @@ class Downloads {
 
   Awaitable<> wait(std::size_t index) { return jobs_[index]->ready.wait(); }
 
+  /// What came of it, once `wait` has returned.
+  FetchedLayer& result(std::size_t index) { return jobs_[index]->result; }
+
  private:
   struct Job {
     explicit Job(const asio::any_io_executor& executor) : ready(executor) {}
     bool started = false;
     TaskGroup::Handle handle;
     Event ready;
+    FetchedLayer result;
   };
 
   Awaitable<> run(std::size_t index) {
-    co_await fetch_layer(context_, image_.manifest.layers[index], report_.layers[index]);
+    auto wish = UnpackWish::none;
+    if (context_.options.unpack) wish = index == 0 ? UnpackWish::lowest_layer : UnpackWish::upper_layer;
+    jobs_[index]->result =
+        co_await fetch_layer(context_, image_.manifest.layers[index], report_.layers[index], wish);
     jobs_[index]->ready.set();
   }
 
@@ -119,19 +126,41 @@ class Provider {
       co_await downloads_.wait(index);
       const Stopwatch unpack(layer.unpack);
       layer.state = LayerState::unpacking;
-      const auto applied = co_await context_.lease.applier().apply(descriptor, steps.mounts());
-      if (applied.diff_id != image_.config.diff_ids[index]) {
-        throw Error(Errc::digest_mismatch, "its uncompressed content is " + applied.diff_id.str() +
-                                               ", but the config's diff_id is " +
-                                               image_.config.diff_ids[index].str());
-      }
-      const Labels labels{{std::string(label::uncompressed), applied.diff_id.str()}};
-      co_await context_.content().update_labels(descriptor.digest, labels);
+      co_await extract(index, steps.mounts());
       co_return WalkAnswer::done;
     } catch (...) {
       steps.failed(std::current_exception());
     }
     co_return WalkAnswer::failed;
+  }
+
+  /// Gets the fetched layer into the mounts, and marks its blob with what it unpacks to.
+  Awaitable<> extract(std::size_t index, const std::vector<Mount>& mounts) {
+    const auto& descriptor = image_.manifest.layers[index];
+    auto& fetched = downloads_.result(index);
+    bool placed = false;
+    if (fetched.unpack) {
+      require_diff_id(index, fetched.applied.diff_id);
+      placed = co_await fetched.unpack->place(mounts);
+      fetched.unpack.reset();
+    }
+    if (!placed) {
+      if (!fetched.stored) {
+        throw Error(Errc::unsupported, "was not stored, and the snapshotter's mounts need it to be");
+      }
+      const auto applied = co_await context_.lease.applier().apply(descriptor, mounts);
+      require_diff_id(index, applied.diff_id);
+    }
+    if (!fetched.stored) co_return;
+    const Labels labels{{std::string(label::uncompressed), image_.config.diff_ids[index].str()}};
+    co_await context_.content().update_labels(descriptor.digest, labels);
+  }
+
+  void require_diff_id(std::size_t index, const Digest& actual) const {
+    const auto& wanted = image_.config.diff_ids[index];
+    if (actual == wanted) return;
+    throw Error(Errc::digest_mismatch, "its uncompressed content is " + actual.str() +
+                                           ", but the config's diff_id is " + wanted.str());
   }
 
   /// Starts what the policy allows from `first` upwards, now that a layer below must be downloaded.
@@ -165,6 +194,10 @@ class Provider {
   bool keep_downloads_ = false;
   bool answers_without_hint_ = false;
 };
+
+Awaitable<> download_layer(PullContext& context, const Descriptor& descriptor, LayerReport& layer) {
+  co_await fetch_layer(context, descriptor, layer, UnpackWish::none);
+}
 
 Awaitable<bool> exists(PullContext& context, const Digest& chain_id) {
   const auto info = co_await context.snapshotter().stat(chain_id.str());
@@ -269,7 +302,7 @@ Awaitable<> provide_layers_2019(PullContext& context, const ImageNode& image, Im
 Awaitable<> download_layers(PullContext& context, const ImageNode& image, ImageReport& report) {
   co_await with_task_group([&](TaskGroup& group) -> Awaitable<> {
     for (std::size_t i = 0; i < image.manifest.layers.size(); ++i) {
-      group.spawn(fetch_layer(context, image.manifest.layers[i], report.layers[i]));
+      group.spawn(download_layer(context, image.manifest.layers[i], report.layers[i]));
     }
     co_return;
   });

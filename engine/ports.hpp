@@ -75,6 +75,8 @@ class ContentStore {
   virtual Awaitable<void> update_labels(const Digest& digest, const Labels& labels) = 0;
   /// The whole blob; throws size_mismatch if it is longer than `limit`.
   virtual Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) = 0;
+  /// Reads a blob that may be large. Throws not_found.
+  virtual Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) = 0;
   /// Opens or resumes the ingest `ref`. Null if the content exists already. Throws locked while somebody else
   /// writes the same ref.
   virtual Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) = 0;
@@ -125,11 +127,35 @@ struct AppliedLayer {
   std::uint64_t size = 0;
 };
 
-/// Extracts a layer of the content store into mounts.
+/// One layer that is extracted while its compressed bytes arrive, apart from any snapshot, so that it need
+/// not wait for the layers below. Destroying it stops the work and drops what it has extracted.
+class LayerUnpack {
+ public:
+  virtual ~LayerUnpack() = default;
+  /// `bytes` need to stay valid only until it returns, which is when there is room for more. Throws what has
+  /// gone wrong with the bytes before.
+  virtual Awaitable<void> write(std::span<const std::byte> bytes) = 0;
+  /// After the last byte: waits until all is extracted. Throws what is wrong with the archive and, if it was
+  /// to verify them, digest_mismatch where the bytes are not the descriptor's.
+  virtual Awaitable<AppliedLayer> finish() = 0;
+  /// After `finish`: puts what was extracted into the mounts of a snapshot that was prepared on the layers
+  /// below. False where these mounts cannot take it; then nothing has happened.
+  virtual Awaitable<bool> place(const std::vector<Mount>& mounts) = 0;
+};
+
+struct UnpackTraits {
+  bool lowest = false;  ///< no layer lies below
+  bool verify = true;   ///< the blob's digest is to be checked, since no content store does
+};
+
 class Applier {
  public:
   virtual ~Applier() = default;
+  /// Extracts a layer of the content store into mounts.
   virtual Awaitable<AppliedLayer> apply(const Descriptor& layer, const std::vector<Mount>& mounts) = 0;
+  /// Begins to extract a layer whose bytes are still to come. Null if layers can only be applied from the
+  /// content store. May wait until others have ended.
+  virtual Awaitable<std::unique_ptr<LayerUnpack>> start(const Descriptor& layer, UnpackTraits traits) = 0;
 };
 
 struct ImageRecord {

@@ -30,6 +30,9 @@ struct PullOptions {
   bool all_platforms = false;
   bool all_metadata = false;  ///< manifests and configs of the other platforms too
   bool unpack = true;         ///< false: content only, as `ctr content fetch`
+  /// Layers that are unpacked while they arrive are not stored, and the manifest keeps none alive, as the
+  /// option of that name of containerd's CRI plugin has it.
+  bool discard_unpacked_layers = false;
   RemoteProtocol protocol = RemoteProtocol::today;
   std::set<LabelDialect> dialects = {LabelDialect::containerd};
   FetchPolicy fetch_policy = FetchPolicy::automatic;

@@ -40,4 +40,8 @@ Awaitable<AppliedLayer> ContainerdApplier::apply(const Descriptor& layer, const 
   co_return applied;
 }
 
+Awaitable<std::unique_ptr<LayerUnpack>> ContainerdApplier::start(const Descriptor&, UnpackTraits) {
+  co_return nullptr;
+}
+
 }  // namespace lazypull

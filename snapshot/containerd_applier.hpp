@@ -17,6 +17,8 @@ class ContainerdApplier final : public Applier {
   /// Throws Error{not_found} if the content is missing, Error{unsupported} for a compression that the daemon
   /// does not know.
   Awaitable<AppliedLayer> apply(const Descriptor& layer, const std::vector<Mount>& mounts) override;
+  /// Null: the service reads from the content store.
+  Awaitable<std::unique_ptr<LayerUnpack>> start(const Descriptor& layer, UnpackTraits traits) override;
 
  private:
   struct Impl;

@@ -1,8 +1,11 @@
 #include "snapshot/containerd_backend.hpp"
 
+#include "engine/deadline.hpp"
 #include "engine/error.hpp"
+#include "snapshot/unpack/streaming_applier.hpp"
 
 #include <exception>
+#include <unistd.h>
 
 namespace lazypull {
 
@@ -23,6 +26,7 @@ class LeasedContent final : public ContentStore {
   Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override {
     return leased_.read(digest, limit);
   }
+  Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) override { return leased_.open(digest); }
   Awaitable<void> abort(const std::string& ref) override { return leased_.abort(ref); }
 
   Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override {
@@ -57,9 +61,18 @@ class ContainerdLease final : public Lease {
         applier_(leased_),
         images_(leased_) {}
 
+  void unpack_directly(const asio::any_io_executor& home, bool required) {
+    StreamingOptions options;
+    options.required = required;
+    streaming_.emplace(home, snapshotter_, &applier_, options);
+  }
+
   ContentStore& content() override { return content_; }
   Snapshotter& snapshotter() override { return snapshotter_; }
-  Applier& applier() override { return applier_; }
+  Applier& applier() override {
+    if (streaming_) return *streaming_;
+    return applier_;
+  }
   ImageStore& images() override { return images_; }
 
   Awaitable<void> protect_snapshot(const std::string& name) override {
@@ -70,30 +83,51 @@ class ContainerdLease final : public Lease {
     const auto resource = LeasedResource::content(digest);
     co_await leases_.add(id_, resource);
   }
-  Awaitable<void> release(bool synchronous) override { return leases_.remove(id_, synchronous); }
+  Awaitable<void> release(bool synchronous) override {
+    if (streaming_) co_await close_scratch();
+    co_await leases_.remove(id_, synchronous);
+  }
 
  private:
+  Awaitable<> close_scratch() {
+    constexpr std::chrono::milliseconds limit{500};
+    std::exception_ptr failure;
+    try {
+      auto close = streaming_->close();
+      co_await with_deadline(std::move(close), limit, "remove the scratch snapshot");
+    } catch (...) {
+      // Without the lease the garbage collector takes it.
+      failure = std::current_exception();
+    }
+  }
+
   ContainerdLeases& leases_;
   std::string id_;
   ContainerdClient leased_;
   LeasedContent content_;
   ContainerdSnapshotter snapshotter_;
   ContainerdApplier applier_;
+  std::optional<StreamingApplier> streaming_;
   ContainerdImages images_;
 };
 
 }  // namespace
 
-ContainerdBackend::ContainerdBackend(ContainerdClient client, SnapshotterInfo info)
-    : client_(std::move(client)),
+ContainerdBackend::ContainerdBackend(asio::any_io_executor home, ContainerdClient client,
+                                     SnapshotterInfo info, UnpackMode unpack)
+    : home_(std::move(home)),
+      client_(std::move(client)),
       info_(std::move(info)),
+      unpack_(unpack),
       content_(client_),
       snapshotter_(client_, info_.name),
       images_(client_),
       leases_(client_) {}
 
 Awaitable<std::unique_ptr<ContainerdBackend>> ContainerdBackend::connect(ContainerdOptions options,
-                                                                         std::string snapshotter) {
+                                                                         std::string snapshotter,
+                                                                         UnpackMode unpack) {
+  const auto home = co_await asio::this_coro::executor;
   const auto client = ContainerdClient::open(std::move(options));
   std::vector<SnapshotterInfo> all;
   std::exception_ptr failure;
@@ -104,12 +138,20 @@ Awaitable<std::unique_ptr<ContainerdBackend>> ContainerdBackend::connect(Contain
   }
   if (failure) rethrow_with_context(failure, "connect to containerd at " + client.address());
   const auto& found = find_snapshotter(all, snapshotter);
-  co_return std::unique_ptr<ContainerdBackend>(new ContainerdBackend(client, found));
+  co_return std::unique_ptr<ContainerdBackend>(new ContainerdBackend(home, client, found, unpack));
+}
+
+bool ContainerdBackend::unpacks_directly() const {
+  if (unpack_ != UnpackMode::automatic) return unpack_ == UnpackMode::direct;
+  // Of containerd's own only overlayfs keeps each layer in a folder of its own; a proxy's mounts will tell.
+  return ::geteuid() == 0 && (info_.is_proxy() || info_.name == "overlayfs");
 }
 
 Awaitable<std::unique_ptr<Lease>> ContainerdBackend::acquire(std::chrono::seconds lifetime) {
   auto id = co_await leases_.create(lifetime);
-  co_return std::make_unique<ContainerdLease>(client_, info_.name, leases_, std::move(id));
+  auto lease = std::make_unique<ContainerdLease>(client_, info_.name, leases_, std::move(id));
+  if (unpacks_directly()) lease->unpack_directly(home_, unpack_ == UnpackMode::direct);
+  co_return lease;
 }
 
 }  // namespace lazypull

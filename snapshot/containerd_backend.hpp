@@ -3,6 +3,7 @@
 #include "engine/ports.hpp"
 #include "snapshot/containerd_applier.hpp"
 #include "snapshot/containerd_snapshotter.hpp"
+#include "snapshot/unpack_mode.hpp"
 #include "transport/containerd/client.hpp"
 #include "transport/containerd/content.hpp"
 #include "transport/containerd/images.hpp"
@@ -23,7 +24,8 @@ class ContainerdBackend final : public LeaseManager {
   /// Connects and asks for the snapshotters. Throws Error{unavailable} or Error{permission_denied} that name
   /// the socket, and what find_snapshotter does.
   static Awaitable<std::unique_ptr<ContainerdBackend>> connect(ContainerdOptions options,
-                                                               std::string snapshotter);
+                                                               std::string snapshotter,
+                                                               UnpackMode unpack = UnpackMode::automatic);
 
   /// The lease must not outlive the backend.
   Awaitable<std::unique_ptr<Lease>> acquire(std::chrono::seconds lifetime) override;
@@ -41,10 +43,14 @@ class ContainerdBackend final : public LeaseManager {
   Awaitable<ServerVersion> version() { return server_version(client_); }
 
  private:
-  ContainerdBackend(ContainerdClient client, SnapshotterInfo info);
+  ContainerdBackend(asio::any_io_executor home, ContainerdClient client, SnapshotterInfo info,
+                    UnpackMode unpack);
+  bool unpacks_directly() const;
 
+  asio::any_io_executor home_;
   ContainerdClient client_;
   SnapshotterInfo info_;
+  UnpackMode unpack_;
   ContainerdContent content_;
   ContainerdSnapshotter snapshotter_;
   ContainerdImages images_;

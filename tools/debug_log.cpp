@@ -38,12 +38,23 @@ std::string outcome(CommitOutcome value) {
 std::string outcome(const PrepareOutcome& value) {
   return value.already_exists ? "already exists" : format_count(value.mounts.size(), "mount");
 }
+std::string outcome(bool value) {
+  return value ? "yes" : "no";
+}
 std::string outcome(const AppliedLayer& value) {
   return value.diff_id.str();
 }
-template <class T>
-std::string outcome(const std::unique_ptr<T>& value) {
+std::string outcome(const std::unique_ptr<Lease>&) {
+  return "ok";
+}
+std::string outcome(const std::unique_ptr<BlobReader>&) {
+  return "ok";
+}
+std::string outcome(const std::unique_ptr<Ingest>& value) {
   return value ? "ok" : "exists already";
+}
+std::string outcome(const std::unique_ptr<LayerUnpack>& value) {
+  return value ? "ok" : "only from the store";
 }
 
 /// Awaits the call and says what came of it.
@@ -97,6 +108,9 @@ class DebugContent final : public ContentStore {
   Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override {
     return logged("content read " + digest.str(), content_.read(digest, limit));
   }
+  Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) override {
+    return logged("content open " + digest.str(), content_.open(digest));
+  }
   Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override {
     std::string name = ref;
     auto ingest = co_await logged("content write " + name, content_.ingest(name, descriptor));
@@ -135,12 +149,34 @@ class DebugSnapshotter final : public Snapshotter {
   Snapshotter& snapshotter_;
 };
 
+class DebugUnpack final : public LayerUnpack {
+ public:
+  DebugUnpack(std::unique_ptr<LayerUnpack> unpack, std::string layer)
+      : unpack_(std::move(unpack)), layer_(std::move(layer)) {}
+
+  Awaitable<void> write(std::span<const std::byte> bytes) override { return unpack_->write(bytes); }
+  Awaitable<AppliedLayer> finish() override { return logged("unpack finish " + layer_, unpack_->finish()); }
+  Awaitable<bool> place(const std::vector<Mount>& mounts) override {
+    return logged("unpack place " + layer_, unpack_->place(mounts));
+  }
+
+ private:
+  std::unique_ptr<LayerUnpack> unpack_;
+  std::string layer_;
+};
+
 class DebugApplier final : public Applier {
  public:
   explicit DebugApplier(Applier& applier) : applier_(applier) {}
 
   Awaitable<AppliedLayer> apply(const Descriptor& layer, const std::vector<Mount>& mounts) override {
     return logged("apply " + layer.digest.str(), applier_.apply(layer, mounts));
+  }
+  Awaitable<std::unique_ptr<LayerUnpack>> start(const Descriptor& layer, UnpackTraits traits) override {
+    std::string name = layer.digest.str();
+    auto unpack = co_await logged("unpack start " + name, applier_.start(layer, traits));
+    if (!unpack) co_return nullptr;
+    co_return std::make_unique<DebugUnpack>(std::move(unpack), std::move(name));
   }
 
  private:

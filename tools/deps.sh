@@ -6,7 +6,7 @@ set -eu
 build='
   clang-19 lld-19 cmake ninja-build ccache git pkg-config
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
-  libcli11-dev libgrpc++-dev libprotobuf-dev libssl-dev libzstd-dev
+  libcli11-dev libgrpc++-dev libisal-dev libprotobuf-dev libsqlite3-dev libssl-dev libzstd-dev
   protobuf-compiler protobuf-compiler-grpc zlib1g-dev'
 
 # Unit tests, checks of the code, and the real peers of the integration tests.

@@ -158,6 +158,54 @@ class FakeStores::FakeIngest : public Ingest {
   std::uint64_t offset_;
 };
 
+class FakeStores::StoredReader : public BlobReader {
+ public:
+  explicit StoredReader(std::string bytes) : bytes_(std::move(bytes)) {}
+  Awaitable<std::span<const std::byte>> read() override {
+    co_await step();
+    const auto rest = std::as_bytes(std::span(bytes_)).subspan(offset_);
+    offset_ = bytes_.size();
+    co_return rest;
+  }
+
+ private:
+  std::string bytes_;
+  std::size_t offset_ = 0;
+};
+
+/// Keeps what is written, and says in the calls what became of it.
+class FakeStores::FakeUnpack : public LayerUnpack {
+ public:
+  FakeUnpack(FakeStores& stores, Descriptor layer, bool verify)
+      : stores_(stores), layer_(std::move(layer)), verify_(verify) {}
+  ~FakeUnpack() override {
+    if (!placed_) stores_.calls.push_back("drop " + layer_.digest.str());
+  }
+  Awaitable<void> write(std::span<const std::byte> bytes) override {
+    co_await step();
+    bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  Awaitable<AppliedLayer> finish() override {
+    co_await stores_.record("extracted " + layer_.digest.str());
+    if (verify_ && Digest::sha256_of(bytes_) != layer_.digest) {
+      throw Error(Errc::digest_mismatch, "extracted something else");
+    }
+    co_return AppliedLayer{stores_.diff_ids.at(layer_.digest), bytes_.size()};
+  }
+  Awaitable<bool> place(const std::vector<Mount>&) override {
+    co_await stores_.record("place " + layer_.digest.str());
+    placed_ = stores_.places;
+    co_return placed_;
+  }
+
+ private:
+  FakeStores& stores_;
+  Descriptor layer_;
+  bool verify_;
+  bool placed_ = false;
+  std::string bytes_;
+};
+
 Awaitable<> FakeStores::record(std::string call) {
   calls.push_back(call);
   co_await step();
@@ -191,6 +239,13 @@ Awaitable<std::string> FakeStores::read(const Digest& digest, std::uint64_t limi
   const auto& bytes = found->second.bytes;
   if (bytes.size() > limit) throw Error(Errc::size_mismatch, digest.str() + ": too long");
   co_return bytes;
+}
+
+Awaitable<std::unique_ptr<BlobReader>> FakeStores::open(const Digest& digest) {
+  co_await record("open " + digest.str());
+  const auto found = content.find(digest);
+  if (found == content.end()) throw Error(Errc::not_found, digest.str() + ": no such content");
+  co_return std::make_unique<StoredReader>(found->second.bytes);
 }
 
 Awaitable<std::unique_ptr<Ingest>> FakeStores::ingest(const std::string& ref, const Descriptor& descriptor) {
@@ -257,6 +312,12 @@ Awaitable<AppliedLayer> FakeStores::apply(const Descriptor& layer, const std::ve
   const auto blob = content.find(layer.digest);
   if (blob == content.end()) throw Error(Errc::not_found, layer.digest.str() + ": no such content");
   co_return AppliedLayer{diff_ids.at(layer.digest), blob->second.bytes.size()};
+}
+
+Awaitable<std::unique_ptr<LayerUnpack>> FakeStores::start(const Descriptor& layer, UnpackTraits traits) {
+  co_await record((traits.lowest ? "start lowest " : "start ") + layer.digest.str());
+  if (!streams) co_return nullptr;
+  co_return std::make_unique<FakeUnpack>(*this, layer, traits.verify);
 }
 
 Awaitable<std::optional<ImageRecord>> FakeStores::get(const std::string& name) {

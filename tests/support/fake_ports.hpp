@@ -51,6 +51,7 @@ class FakeStores : public LeaseManager,
   Awaitable<std::optional<ContentInfo>> info(const Digest& digest) override;
   Awaitable<void> update_labels(const Digest& digest, const Labels& labels) override;
   Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override;
+  Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) override;
   Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override;
   Awaitable<void> abort(const std::string& ref) override;
 
@@ -63,6 +64,7 @@ class FakeStores : public LeaseManager,
   Awaitable<void> remove(const std::string& key) override;
 
   Awaitable<AppliedLayer> apply(const Descriptor& layer, const std::vector<Mount>& mounts) override;
+  Awaitable<std::unique_ptr<LayerUnpack>> start(const Descriptor& layer, UnpackTraits traits) override;
 
   Awaitable<std::optional<ImageRecord>> get(const std::string& name) override;
   Awaitable<void> put(const ImageRecord& image) override;
@@ -90,6 +92,8 @@ class FakeStores : public LeaseManager,
   std::map<std::string, Error> fail_commit;
   std::set<std::string> lock_once;    ///< ingest refs that are locked at the first try
   std::map<Digest, Digest> diff_ids;  ///< what applying a layer gives
+  bool streams = false;               ///< layers are extracted while they arrive
+  bool places = true;                 ///< what was extracted can be put into the mounts
   std::function<Awaitable<>(std::string)> before_call;
 
   std::size_t active_snapshots() const;
@@ -98,6 +102,8 @@ class FakeStores : public LeaseManager,
  private:
   class FakeLease;
   class FakeIngest;
+  class FakeUnpack;
+  class StoredReader;
   Awaitable<> record(std::string call);
 };
 

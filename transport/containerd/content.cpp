@@ -19,6 +19,34 @@ ContentInfo info_of(const content_api::Info& message, const std::string& of) {
   return info;
 }
 
+/// The parts of one Content/Read.
+class ContentReader final : public BlobReader {
+ public:
+  using Stream = std::unique_ptr<ReadStream<content_api::ReadContentResponse>>;
+  ContentReader(Stream stream, std::string name) : stream_(std::move(stream)), name_(std::move(name)) {}
+
+  Awaitable<std::span<const std::byte>> read() override {
+    for (;;) {
+      part_ = co_await stream_->read();
+      if (!part_) break;
+      if (part_->offset() < 0 || static_cast<std::uint64_t>(part_->offset()) != offset_) {
+        throw Error(Errc::bad_response, name_ + ": the parts are not in order");
+      }
+      offset_ += part_->data().size();
+      if (!part_->data().empty()) co_return std::as_bytes(std::span(part_->data()));
+    }
+    const auto status = co_await stream_->finish();
+    require_ok(status, name_);
+    co_return std::span<const std::byte>();
+  }
+
+ private:
+  Stream stream_;
+  std::string name_;
+  std::optional<content_api::ReadContentResponse> part_;
+  std::uint64_t offset_ = 0;
+};
+
 }  // namespace
 
 ContainerdContent::ContainerdContent(ContainerdClient client)
@@ -48,27 +76,28 @@ Awaitable<void> ContainerdContent::update_labels(const Digest& digest, const Lab
   require_ok(reply.status, options.name);
 }
 
-Awaitable<std::string> ContainerdContent::read(const Digest& digest, std::uint64_t limit) {
+Awaitable<std::unique_ptr<BlobReader>> ContainerdContent::open(const Digest& digest) {
+  const auto home = co_await asio::this_coro::executor;
   content_api::ReadContentRequest request;
   request.set_digest(digest.str());
-  const CallOptions options =
+  CallOptions options =
       impl_->client.call("Content/Read " + digest.str(), impl_->client.deadlines().stream_step);
-  const auto home = co_await asio::this_coro::executor;
-  const auto stream = open_read_stream(home, impl_->stub->async(), &Async::Read, request, options);
+  auto stream = open_read_stream(home, impl_->stub->async(), &Async::Read, request, options);
+  co_return std::make_unique<ContentReader>(std::move(stream), std::move(options.name));
+}
+
+Awaitable<std::string> ContainerdContent::read(const Digest& digest, std::uint64_t limit) {
+  const auto reader = co_await open(digest);
   std::string content;
   for (;;) {
-    const auto part = co_await stream->read();
-    if (!part) break;
-    if (part->offset() < 0 || static_cast<std::uint64_t>(part->offset()) != content.size()) {
-      throw Error(Errc::bad_response, options.name + ": the parts are not in order");
+    const auto part = co_await reader->read();
+    if (part.empty()) break;
+    if (part.size() > limit - content.size()) {
+      throw Error(Errc::size_mismatch,
+                  "Content/Read " + digest.str() + ": longer than " + std::to_string(limit) + " bytes");
     }
-    if (part->data().size() > limit - content.size()) {
-      throw Error(Errc::size_mismatch, options.name + ": longer than " + std::to_string(limit) + " bytes");
-    }
-    content += part->data();
+    content.append(reinterpret_cast<const char*>(part.data()), part.size());
   }
-  const auto status = co_await stream->finish();
-  require_ok(status, options.name);
   co_return content;
 }
 

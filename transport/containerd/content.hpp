@@ -19,6 +19,7 @@ class ContainerdContent final : public ContentStore {
   Awaitable<std::optional<ContentInfo>> info(const Digest& digest) override;
   Awaitable<void> update_labels(const Digest& digest, const Labels& labels) override;
   Awaitable<std::string> read(const Digest& digest, std::uint64_t limit) override;
+  Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) override;
   Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override;
   Awaitable<void> abort(const std::string& ref) override;
 
