@@ -2,6 +2,8 @@
 
 #include "engine/deadline.hpp"
 #include "snapshot/containerd_backend.hpp"
+#include "snapshot/embedded_backend.hpp"
+#include "tools/store_directory.hpp"
 
 namespace lazypull {
 namespace {
@@ -28,9 +30,18 @@ Awaitable<ServerVersion> open_and_ask(ContainerdOptions options) {
 
 }  // namespace
 
-Awaitable<std::unique_ptr<ContainerdBackend>> connect(const Options& options) {
-  return within_connect_timeout(options,
-                                ContainerdBackend::connect(containerd_options(options), options.snapshotter));
+Awaitable<Backend> connect(const Options& options) {
+  Backend backend;
+  const auto directory = store_directory(options, process_environment());
+  if (directory) {
+    backend.leases = std::make_unique<EmbeddedBackend>(*directory, options.containerd_namespace);
+    co_return backend;
+  }
+  auto containerd = co_await within_connect_timeout(
+      options, ContainerdBackend::connect(containerd_options(options), options.snapshotter, options.unpack));
+  backend.local_snapshotter = !containerd->snapshotter_info().is_proxy();
+  backend.leases = std::move(containerd);
+  co_return backend;
 }
 
 Awaitable<ServerVersion> ask_version(const Options& options) {

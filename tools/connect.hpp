@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/awaitable.hpp"
+#include "engine/ports.hpp"
 #include "tools/options.hpp"
 #include "transport/containerd/server_info.hpp"
 
@@ -8,10 +9,15 @@
 
 namespace lazypull {
 
-class ContainerdBackend;
+/// What a pull puts things into.
+struct Backend {
+  std::unique_ptr<LeaseManager> leases;
+  bool local_snapshotter = true;  ///< it never provides a layer by itself
+};
 
-/// The containerd and snapshotter that the options name, reached within --connect-timeout.
-Awaitable<std::unique_ptr<ContainerdBackend>> connect(const Options& options);
+/// The containerd and snapshotter that the options name, reached within --connect-timeout, or the embedded
+/// store.
+Awaitable<Backend> connect(const Options& options);
 
 /// The version of containerd, within --connect-timeout.
 Awaitable<ServerVersion> ask_version(const Options& options);

@@ -141,11 +141,29 @@ ExitCode do_version(const Options& options) {
   return failure->exit;
 }
 
+ExitCode do_serve(const Options& options) {
+  const FailureSource source = FailureSource::other;
+  const auto failure = run_to_end(options, source, [&] { return run_registry_command(options.registry); });
+  // It serves until it is told to stop, so that is no failure.
+  if (!failure || failure->exit == ExitCode::interrupted || failure->exit == ExitCode::terminated) {
+    return ExitCode::ok;
+  }
+  print_failure(*failure, options.output);
+  return failure->exit;
+}
+
 ExitCode run(const std::vector<std::string>& arguments) {
   const auto parsed = parse_command_line(arguments, process_environment());
   if (const auto* exit = std::get_if<ParseExit>(&parsed)) return print(*exit);
   const auto& options = std::get<Options>(parsed);
-  return options.command == Command::version ? do_version(options) : do_pull(options);
+  switch (options.command) {
+    case Command::version:
+      return do_version(options);
+    case Command::registry:
+      return do_serve(options);
+    default:
+      return do_pull(options);
+  }
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 #include "engine/pull_options.hpp"
 #include "engine/reference.hpp"
+#include "snapshot/unpack_mode.hpp"
 #include "tools/exit_code.hpp"
+#include "tools/registry_command.hpp"
 #include "transport/docker_config.hpp"
 
 #include <chrono>
@@ -17,7 +19,7 @@
 
 namespace lazypull {
 
-enum class Command { pull, fetch, plan, version };
+enum class Command { pull, fetch, plan, version, registry };
 enum class OutputFormat { text, json };
 enum class ProgressMode {
   automatic,  ///< tty where stderr is a terminal; else plain, or none with JSON output
@@ -32,6 +34,8 @@ struct Options {
 
   // Of every command.
   std::string address = "/run/containerd/containerd.sock";
+  bool address_given = false;
+  std::string store;  ///< directory of the embedded store, if one is given
   std::string containerd_namespace = "default";
   std::chrono::nanoseconds timeout{0};  ///< of the whole command; 0 is none
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(10);
@@ -49,12 +53,15 @@ struct Options {
   bool remote_snapshot = false;                         ///< the protocol of 2019
   std::optional<std::set<LabelDialect>> remote_labels;  ///< none is `auto`
   FetchPolicy fetch_policy = FetchPolicy::automatic;
+  UnpackMode unpack = UnpackMode::automatic;
+  bool discard_unpacked_layers = false;
   std::optional<std::string> user;  ///< as given: name, or name:password
   bool plain_http = false;
   bool skip_verify = false;
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
+  RegistryCommand registry;
   bool quiet = false;
   bool print_chain_id = false;
   ProgressMode progress = ProgressMode::automatic;

@@ -2,7 +2,6 @@
 
 #include "engine/deadline.hpp"
 #include "engine/puller.hpp"
-#include "snapshot/containerd_backend.hpp"
 #include "tools/connect.hpp"
 #include "tools/debug_log.hpp"
 #include "tools/observed_registry.hpp"
@@ -54,14 +53,14 @@ Awaitable<> run_pull(const Options& options, std::optional<Credentials> user, Pu
   run.failure_source = FailureSource::set_up;
   const auto backend = co_await connect(options);
   run.failure_source = FailureSource::other;
-  DebugLeases debug_leases(*backend);
-  LeaseManager& leases = options.debug ? static_cast<LeaseManager&>(debug_leases) : *backend;
+  DebugLeases debug_leases(*backend.leases);
+  LeaseManager& leases = options.debug ? static_cast<LeaseManager&>(debug_leases) : *backend.leases;
 
-  const bool local_snapshotter = !backend->snapshotter_info().is_proxy();
   const ProgressDriver progress(home, run.report, progress_mode(options));
   std::exception_ptr failure;
   try {
-    co_await run_engine(options, PullPorts{registry, registry, leases}, local_snapshotter, run.report);
+    co_await run_engine(options, PullPorts{registry, registry, leases}, backend.local_snapshotter,
+                        run.report);
     co_return;
   } catch (...) {
     failure = std::current_exception();

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "engine/ports.hpp"
+#include "snapshot/embedded/store.hpp"
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace lazypull {
+
+/// A pull's place to put things where there is no containerd: a namespace of an embedded store. Layers are
+/// always extracted as they arrive. Must outlive its leases.
+class EmbeddedBackend final : public LeaseManager {
+ public:
+  /// Opens or makes the store; blocks, and throws as EmbeddedStore::open does.
+  EmbeddedBackend(const std::filesystem::path& directory, const std::string& name_space);
+
+  Awaitable<std::unique_ptr<Lease>> acquire(std::chrono::seconds lifetime) override;
+
+  EmbeddedStore& store() noexcept { return *store_; }
+
+ private:
+  std::shared_ptr<EmbeddedStore> store_;
+};
+
+}  // namespace lazypull

@@ -1,0 +1,171 @@
+#include "tools/grammar.hpp"
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <algorithm>
+
+namespace lazypull {
+namespace {
+
+void list(CLI::App& app, const char* names, std::vector<std::string>& variable, const char* help,
+          const char* placeholder) {
+  app.add_option(names, variable, help)
+      ->type_name(placeholder)
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+}
+
+}  // namespace
+
+Grammar::Grammar(RawOptions& raw)
+    : raw_(raw),
+      app_(
+          "Pulls container images into containerd, or into a store of its own, and downloads only what the "
+          "snapshotter cannot provide.",
+          "lazypull") {
+  app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app_.require_subcommand(0, 1);
+  app_.set_help_flag("-h,--help", "Print this help and exit");
+  app_.set_version_flag("-v,--version", "lazypull " LAZYPULL_VERSION, "Print the version and exit");
+  app_.footer(exit_code_help() + "\nRun 'lazypull COMMAND --help' for the flags of a command.");
+  add_global_flags();
+  add_image_command(Command::pull, "pull", "Pull an image: make its snapshots ready to run");
+  add_image_command(Command::fetch, "fetch", "Fetch an image's content only, without unpacking it");
+  add_image_command(Command::plan, "plan", "Show what a pull would download, and change nothing");
+  add_version_command();
+  add_other_commands();
+}
+
+void Grammar::read_environment(const Environment& environment) {
+  for (const auto& [variable, source] : fallbacks_) {
+    const auto& [option, name] = source;
+    if (option->count() > 0) continue;
+    auto value = environment(name);
+    if (!value || value->empty() || !belongs_to_command(*option)) continue;
+    *variable = std::move(*value);
+    from_environment_.push_back(variable);
+  }
+}
+
+bool Grammar::is_set(const std::string& variable) const {
+  if (std::ranges::find(from_environment_, &variable) != from_environment_.end()) return true;
+  return std::ranges::any_of(fallbacks_, [&](const Fallback& fallback) {
+    return fallback.first == &variable && fallback.second.first->count() > 0;
+  });
+}
+
+bool Grammar::belongs_to_command(const CLI::Option& option) const {
+  if (app_.get_option_no_throw(option.get_name()) == &option) return true;
+  for (const auto* command : app_.get_subcommands()) {
+    if (command->get_option_no_throw(option.get_name()) == &option) return true;
+  }
+  return false;
+}
+
+CLI::Option* Grammar::text(CLI::App& app, const char* names, std::string& variable, std::string help,
+                           const char* placeholder, const char* environment) {
+  if (environment != nullptr) help += std::string(" [$") + environment + "]";
+  auto* option = app.add_option(names, variable, std::move(help))->type_name(placeholder);
+  if (!variable.empty()) option->default_str(variable);
+  if (environment != nullptr) fallbacks_.push_back({&variable, {option, environment}});
+  return option;
+}
+
+void Grammar::add_global_flags() {
+  auto& options = raw_.options;
+  text(app_, "-a,--address", options.address, "Socket of containerd", "PATH", "CONTAINERD_ADDRESS");
+  text(app_, "--store", options.store,
+       "Directory of an embedded store, instead of containerd; used without this flag too where no address "
+       "is given and no containerd is there: /var/lib/lazypull, or lazypull in the user's XDG data directory",
+       "DIR", "LAZYPULL_STORE");
+  text(app_, "-n,--namespace", options.containerd_namespace, "Namespace in containerd or in the store",
+       "NAME", "CONTAINERD_NAMESPACE");
+  text(app_, "--timeout", raw_.timeout, "Limit for the whole command, such as 90s or 1m30s; 0 is none",
+       "DURATION");
+  text(app_, "--connect-timeout", raw_.connect_timeout, "Limit for connecting to containerd; 0 is none",
+       "DURATION");
+  app_.add_flag("--debug", options.debug, "Log requests and calls to standard error");
+}
+
+CLI::App& Grammar::add_command(Command command, const char* name, const char* help) {
+  auto* app = app_.add_subcommand(name, help);
+  app->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app->fallthrough();
+  app->footer("The flags that 'lazypull --help' lists are accepted here too.");
+  app->parse_complete_callback([this, command] { raw_.options.command = command; });
+  text(*app, "--output", raw_.output, "text, or json: one object on standard output", "FORMAT");
+  return *app;
+}
+
+void Grammar::add_version_command() {
+  add_command(Command::version, "version", "Print the versions of lazypull and of containerd");
+}
+
+void Grammar::add_other_commands() {
+  add_registry_command(app_, raw_.options.registry, [this] { raw_.options.command = Command::registry; });
+}
+
+void Grammar::add_image_command(Command command, const char* name, const char* help) {
+  auto& app = add_command(command, name, help);
+  app.add_option("REF", raw_.reference, "Image, such as alpine, registry.example.com/app:1 or app@sha256:...")
+      ->type_name("")
+      ->required();
+  add_choice_flags(app);
+  add_snapshot_flags(app);
+  add_registry_flags(app);
+  add_output_flags(app);
+}
+
+void Grammar::add_choice_flags(CLI::App& app) {
+  auto& options = raw_.options;
+  list(app, "--platform", raw_.platforms, "os/architecture[/variant]; may be repeated or comma-separated",
+       "PLATFORM");
+  app.add_flag("--all-platforms", options.all_platforms, "Take every platform of the image");
+  app.add_flag("--all-metadata", options.all_metadata,
+               "Take manifests and configs of the other platforms too");
+  list(app, "--label", raw_.labels, "Label of the image record; may be repeated", "KEY=VALUE");
+  text(app, "--max-concurrent-downloads", raw_.max_concurrent_downloads, "Downloads at once; 0 is no limit",
+       "NUMBER");
+}
+
+void Grammar::add_snapshot_flags(CLI::App& app) {
+  auto& options = raw_.options;
+  text(app, "--snapshotter", options.snapshotter, "Snapshotter of containerd", "NAME",
+       "CONTAINERD_SNAPSHOTTER");
+  app.add_flag("--remote-snapshot", options.remote_snapshot,
+               "Ask the snapshotter by the protocol of 2019: containerd.io/snapshot/remote_snapshot labels");
+  list(app, "--remote-labels", raw_.remote_labels,
+       "Labels that say which layer is asked for: auto, or some of containerd, cri, stargz, 2019", "DIALECT");
+  text(app, "--fetch-policy", raw_.fetch_policy,
+       "auto; sparse: download a layer only after the snapshotter has declined it; eager: all above the "
+       "first "
+       "missing one at once",
+       "POLICY");
+  text(app, "--unpack", raw_.unpack,
+       "auto; direct: extract layers here while they arrive; diff-service: have containerd extract them",
+       "WHO");
+  app.add_flag("--discard-unpacked-layers", options.discard_unpacked_layers,
+               "Do not keep the blobs of layers that are unpacked");
+}
+
+void Grammar::add_registry_flags(CLI::App& app) {
+  auto& options = raw_.options;
+  text(app, "-u,--user", raw_.user, "User at the registry; the password is asked for if it is left out",
+       "NAME[:PASSWORD]");
+  app.add_flag("--plain-http", options.plain_http, "Talk HTTP without TLS to the registry");
+  app.add_flag("-k,--skip-verify", options.skip_verify, "Do not verify the registry's certificate");
+  text(app, "--tlscacert", options.tls_ca, "Certificates to trust", "FILE");
+  text(app, "--tlscert", options.tls_cert, "Client certificate", "FILE");
+  text(app, "--tlskey", options.tls_key, "Key of the client certificate", "FILE");
+}
+
+void Grammar::add_output_flags(CLI::App& app) {
+  auto& options = raw_.options;
+  app.add_flag("-q,--quiet", options.quiet, "Neither progress nor summary");
+  app.add_flag("--print-chainid", options.print_chain_id, "Print the ChainID of the image's top layer");
+  text(app, "--progress", raw_.progress, "auto, tty, plain or none", "MODE");
+}
+
+}  // namespace lazypull
