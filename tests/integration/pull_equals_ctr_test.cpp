@@ -41,29 +41,31 @@ class PullEqualsCtr : public ::testing::Test {
     Argv common;
     std::string snapshotter = "overlayfs";
     bool unpacked = true;
+    std::vector<std::string> unpack = {"direct", "diff-service"};  ///< each of these ways
   };
 
-  /// Pulls with both clients and compares everything.
+  /// Pulls with ctr and, by each way of unpacking, with lazypull, and compares everything.
   void expect_equal(const std::string& reference, const Flags& flags) {
     Argv ctr{"images", "pull", "--plain-http", "--snapshotter", flags.snapshotter};
-    Argv ours{"pull", reference, "--snapshotter", flags.snapshotter};
     ctr.insert(ctr.end(), flags.common.begin(), flags.common.end());
-    ours.insert(ours.end(), flags.common.begin(), flags.common.end());
     ctr.push_back(reference);
     containerd->ctr_ok(ctr, unique("ctr"));
-    Lazypull(*containerd, unique("lazypull")).run_ok(ours);
+    for (const auto& unpack : flags.unpack) {
+      SCOPED_TRACE("--unpack " + unpack);
+      Argv ours{"pull", reference, "--snapshotter", flags.snapshotter, "--unpack", unpack};
+      ours.insert(ours.end(), flags.common.begin(), flags.common.end());
+      Lazypull(*containerd, unique(unpack)).run_ok(ours);
+      expect_same_state(reference, flags, unique(unpack));
+    }
+  }
 
+  void expect_same_state(const std::string& reference, const Flags& flags, const std::string& space) {
     auto theirs = read_state(*containerd, flags.snapshotter, unique("ctr"));
-    auto mine = read_state(*containerd, flags.snapshotter, unique("lazypull"));
+    auto mine = read_state(*containerd, flags.snapshotter, space);
     EXPECT_THAT(mine.leases, IsEmpty());
     EXPECT_THAT(mine.ingests, IsEmpty());
-    for (auto& [name, snapshot] : mine.snapshots) {
-      EXPECT_EQ(snapshot.kind, "committed") << name;
-      // containerd's own unpacker sets these; `ctr images pull` of 1.6 unpacks without it.
-      snapshot.labels.erase("containerd.io/snapshot.ref");
-      snapshot.labels.erase("containerd.io/snapshot/diff-id");
-      snapshot.labels.erase("containerd.io/snapshot/parent-chain-id");
-    }
+    for (auto& [name, snapshot] : mine.snapshots) EXPECT_EQ(snapshot.kind, "committed") << name;
+    drop_unpacker_labels(mine);
     theirs.leases.clear();  // ctr lets its lease go asynchronously
     EXPECT_THAT(diff(theirs, mine), IsEmpty());
     if (flags.unpacked) {
@@ -71,17 +73,22 @@ class PullEqualsCtr : public ::testing::Test {
       // them.
       const TreeDiffOptions but{.ignore_directory_mtime = flags.snapshotter == "native", .ignore_root = true};
       EXPECT_THAT(diff(read_image_tree(*containerd, flags.snapshotter, reference, unique("ctr")),
-                       read_image_tree(*containerd, flags.snapshotter, reference, unique("lazypull")), but),
+                       read_image_tree(*containerd, flags.snapshotter, reference, space), but),
                   IsEmpty());
     }
-    collect_garbage(*containerd, unique("lazypull"));
-    auto kept = read_state(*containerd, flags.snapshotter, unique("lazypull"));
-    for (auto& [name, snapshot] : kept.snapshots) {
+    collect_garbage(*containerd, space);
+    auto kept = read_state(*containerd, flags.snapshotter, space);
+    drop_unpacker_labels(kept);
+    EXPECT_THAT(diff(mine, kept), IsEmpty()) << "garbage collection has taken something";
+  }
+
+  /// containerd's own unpacker sets these; `ctr images pull` of 1.6 unpacks without it.
+  static void drop_unpacker_labels(ContainerdState& state) {
+    for (auto& [name, snapshot] : state.snapshots) {
       snapshot.labels.erase("containerd.io/snapshot.ref");
       snapshot.labels.erase("containerd.io/snapshot/diff-id");
       snapshot.labels.erase("containerd.io/snapshot/parent-chain-id");
     }
-    EXPECT_THAT(diff(mine, kept), IsEmpty()) << "garbage collection has taken something";
   }
   void expect_equal(const std::string& reference) { expect_equal(reference, Flags{}); }
 
@@ -165,6 +172,32 @@ TEST_F(PullEqualsCtr, WhiteoutsAndOpaqueDirectories) {
   expect_equal(push(builder.build(), *registry, "whiteouts:1"));
 }
 
+TEST_F(PullEqualsCtr, ParentsThatNoEntryNamesAreAsInTheLayersBelow) {
+  ImageBuilder builder;
+  builder.layer({tar::directory("private").mode(0700).owner(5, 6).xattr("user.colour", "green"),
+                 tar::directory("private/deep").mode(02750).owner(7, 8), tar::file("private/deep/a", "1"),
+                 tar::directory("usr"), tar::directory("usr/lib"), tar::symlink("lib", "usr/lib")});
+  builder.layer({tar::file("other", "2")});
+  builder.layer({tar::file("private/deep/b", "3"), tar::file("new/deep/c", "4"), tar::file("lib/d", "5")});
+  // The time of such a folder is that of the extraction.
+  const auto reference = push(builder.build(), *registry, "implicit:1");
+  const TreeDiffOptions but{.ignore_directory_mtime = true, .ignore_root = true};
+  containerd->ctr_ok({"images", "pull", "--plain-http", reference}, unique("ctr"));
+  Lazypull(*containerd, unique("direct")).run_ok({"pull", reference, "--unpack", "direct"});
+  EXPECT_THAT(diff(read_image_tree(*containerd, "overlayfs", reference, unique("ctr")),
+                   read_image_tree(*containerd, "overlayfs", reference, unique("direct")), but),
+              IsEmpty());
+}
+
+TEST_F(PullEqualsCtr, EntriesThatReplaceOthers) {
+  ImageBuilder builder;
+  builder.layer({tar::directory("d"), tar::file("d/x", "1"), tar::file("f", "2"), tar::symlink("l", "d")});
+  builder.layer({tar::file("d", "now a file"), tar::directory("f"), tar::file("f/y", "3"),
+                 tar::file("l", "4"), tar::file("twice", "first"), tar::file("twice", "second")});
+  builder.layer({tar::directory("d"), tar::file("d/z", "5")});
+  expect_equal(push(builder.build(), *registry, "replaced:1"));
+}
+
 TEST_F(PullEqualsCtr, DuplicateLayers) {
   const auto same = make_layer({tar::directory("d"), tar::file("d/same", "s")});
   ImageBuilder builder;
@@ -173,7 +206,8 @@ TEST_F(PullEqualsCtr, DuplicateLayers) {
 }
 
 TEST_F(PullEqualsCtr, NativeSnapshotter) {
-  expect_equal(push(two_layers().build(), *registry, "native:1"), {.common = {}, .snapshotter = "native"});
+  expect_equal(push(two_layers().build(), *registry, "native:1"),
+               {.common = {}, .snapshotter = "native", .unpack = {"auto"}});
 }
 
 TEST_F(PullEqualsCtr, LabelsOfTheImageRecord) {
