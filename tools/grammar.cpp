@@ -105,6 +105,7 @@ void Grammar::add_version_command() {
 
 void Grammar::add_other_commands() {
   add_registry_command(app_, raw_.options.registry, [this] { raw_.options.command = Command::registry; });
+  add_store_commands(app_, raw_.options.store_command, [this] { raw_.options.command = Command::store; });
 }
 
 void Grammar::add_image_command(Command command, const char* name, const char* help) {

@@ -6,6 +6,7 @@
 #include "tools/run_pull.hpp"
 #include "tools/run_version.hpp"
 #include "tools/stop_request.hpp"
+#include "tools/store_directory.hpp"
 #include "tools/text.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -18,6 +19,7 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <unistd.h>
 
 namespace lazypull {
 namespace {
@@ -152,6 +154,22 @@ ExitCode do_serve(const Options& options) {
   return failure->exit;
 }
 
+ExitCode do_store(const Options& options) {
+  const auto& command = options.store_command;
+  try {
+    const auto environment = process_environment();
+    // These are the store's commands, so containerd, which has `ctr`, is not looked for.
+    const auto directory =
+        options.store.empty() ? default_store_directory(::geteuid() == 0, environment) : options.store;
+    const auto store = EmbeddedStore::open(directory, options.containerd_namespace);
+    return print(run_store_command(command, *store, STDOUT_FILENO));
+  } catch (const Error& error) {
+    const Failure failure{store_exit_code(error.code()), code_name(error.code()), error.message()};
+    print_failure(failure, command.json ? OutputFormat::json : OutputFormat::text);
+    return failure.exit;
+  }
+}
+
 ExitCode run(const std::vector<std::string>& arguments) {
   const auto parsed = parse_command_line(arguments, process_environment());
   if (const auto* exit = std::get_if<ParseExit>(&parsed)) return print(*exit);
@@ -161,6 +179,8 @@ ExitCode run(const std::vector<std::string>& arguments) {
       return do_version(options);
     case Command::registry:
       return do_serve(options);
+    case Command::store:
+      return do_store(options);
     default:
       return do_pull(options);
   }

@@ -5,6 +5,7 @@
 #include "snapshot/unpack_mode.hpp"
 #include "tools/exit_code.hpp"
 #include "tools/registry_command.hpp"
+#include "tools/store_command.hpp"
 #include "transport/docker_config.hpp"
 
 #include <chrono>
@@ -19,7 +20,7 @@
 
 namespace lazypull {
 
-enum class Command { pull, fetch, plan, version, registry };
+enum class Command { pull, fetch, plan, version, registry, store };
 enum class OutputFormat { text, json };
 enum class ProgressMode {
   automatic,  ///< tty where stderr is a terminal; else plain, or none with JSON output
@@ -62,6 +63,7 @@ struct Options {
   std::string tls_cert;
   std::string tls_key;
   RegistryCommand registry;
+  StoreCommand store_command;
   bool quiet = false;
   bool print_chain_id = false;
   ProgressMode progress = ProgressMode::automatic;

@@ -570,7 +570,7 @@ TEST_F(ContainerdClients, ALeaseEndsByItself) {
 }
 
 TEST(ContainerdLeaseTimes, AreInContainerdsFormat) {
-  EXPECT_EQ(rfc3339(std::chrono::system_clock::from_time_t(1767323045)), "2026-01-02T03:04:05Z");
+  EXPECT_EQ(rfc3339_seconds(std::chrono::system_clock::from_time_t(1767323045)), "2026-01-02T03:04:05Z");
 }
 
 // ---- snapshots ----

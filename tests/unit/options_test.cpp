@@ -2,10 +2,12 @@
 
 #include "engine/labels.hpp"
 #include "tools/duration.hpp"
+#include "tools/store_directory.hpp"
 
 #include <gtest/gtest.h>
 
 #include <map>
+#include <unistd.h>
 
 namespace lazypull {
 namespace {
@@ -178,6 +180,67 @@ TEST(Options, EveryFlagOfAnImageCommandIsTaken) {
   EXPECT_EQ(parsed.output, OutputFormat::json);
   EXPECT_TRUE(parsed.print_chain_id);
   EXPECT_EQ(parsed.progress, ProgressMode::plain);
+}
+
+TEST(Options, WhoUnpacksIsChosen) {
+  EXPECT_EQ(options({"pull", "a"}).unpack, UnpackMode::automatic);
+  EXPECT_EQ(options({"pull", "a", "--unpack", "auto"}).unpack, UnpackMode::automatic);
+  EXPECT_EQ(options({"pull", "a", "--unpack", "direct"}).unpack, UnpackMode::direct);
+  EXPECT_EQ(options({"pull", "a", "--unpack=diff-service"}).unpack, UnpackMode::diff_service);
+}
+
+TEST(Options, DiscardingUnpackedLayersReachesTheEngine) {
+  EXPECT_FALSE(pull_options(options({"pull", "a"}), true).discard_unpacked_layers);
+  EXPECT_TRUE(
+      pull_options(options({"pull", "a", "--discard-unpacked-layers"}), true).discard_unpacked_layers);
+}
+
+TEST(Options, RegistryServeTakesLayouts) {
+  const auto parsed = options({"registry", "serve", "--address", "127.0.0.1:5000", "one", "two"});
+  EXPECT_EQ(parsed.command, Command::registry);
+  EXPECT_EQ(parsed.registry.address, "127.0.0.1:5000");
+  EXPECT_EQ(parsed.registry.layouts, (std::vector<std::string>{"one", "two"}));
+}
+
+TEST(Store, TheOneThatIsNamedIsTaken) {
+  const auto by_flag = options({"--store", "/somewhere", "pull", "a"});
+  EXPECT_EQ(store_directory(by_flag, {}), "/somewhere");
+  const auto by_variable = options({"pull", "a"}, {{"LAZYPULL_STORE", "/elsewhere"}});
+  EXPECT_EQ(store_directory(by_variable, {}), "/elsewhere");
+}
+
+TEST(Store, IsNotTakenWhereContainerdIsNamed) {
+  const auto by_flag = options({"--address", "/nowhere.sock", "pull", "a"});
+  EXPECT_FALSE(store_directory(by_flag, {}));
+  const auto by_variable = options({"pull", "a"}, {{"CONTAINERD_ADDRESS", "/nowhere.sock"}});
+  EXPECT_FALSE(store_directory(by_variable, {}));
+}
+
+TEST(Store, IsTheDefaultOneWhereNoContainerdIs) {
+  auto parsed = options({"pull", "a"});
+  const Environment home = [](const std::string& name) {
+    return name == "HOME" ? std::optional<std::string>("/home/u") : std::nullopt;
+  };
+  parsed.address = "/nonexistent/containerd.sock";
+  EXPECT_EQ(store_directory(parsed, home), default_store_directory(::geteuid() == 0, home));
+  parsed.address = "/";  // something is there
+  EXPECT_FALSE(store_directory(parsed, home));
+}
+
+TEST(Store, TheDefaultFollowsTheBaseDirectories) {
+  const auto directory = [](bool root, const Variables& variables) {
+    return default_store_directory(root, [&](const std::string& name) -> std::optional<std::string> {
+      const auto found = variables.find(name);
+      if (found == variables.end()) return std::nullopt;
+      return found->second;
+    });
+  };
+  EXPECT_EQ(directory(true, {{"HOME", "/root"}}), "/var/lib/lazypull");
+  EXPECT_EQ(directory(false, {{"HOME", "/home/u"}}), "/home/u/.local/share/lazypull");
+  EXPECT_EQ(directory(false, {{"HOME", "/home/u"}, {"XDG_DATA_HOME", "/data"}}), "/data/lazypull");
+  EXPECT_EQ(directory(false, {{"HOME", "/home/u"}, {"XDG_DATA_HOME", "relative"}}),
+            "/home/u/.local/share/lazypull");
+  EXPECT_THROW(directory(false, {}), Error);
 }
 
 TEST(Options, QuietTurnsProgressOff) {

@@ -32,7 +32,7 @@ std::string random_id() {
 
 }  // namespace
 
-std::string rfc3339(std::chrono::system_clock::time_point time) {
+std::string rfc3339_seconds(std::chrono::system_clock::time_point time) {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
@@ -56,7 +56,7 @@ Awaitable<std::string> ContainerdLeases::create(std::chrono::seconds lifetime) {
   api::CreateRequest request;
   request.set_id(random_id());
   (*request.mutable_labels())[std::string(label::gc_expire)] =
-      rfc3339(std::chrono::system_clock::now() + lifetime);
+      rfc3339_seconds(std::chrono::system_clock::now() + lifetime);
   const CallOptions options = impl_->client.call("Leases/Create " + request.id());
   std::exception_ptr failure;
   try {

@@ -11,7 +11,7 @@
 namespace lazypull {
 
 /// A moment as containerd reads it in labels: "2026-01-02T03:04:05Z" (RFC 3339, UTC, whole seconds).
-std::string rfc3339(std::chrono::system_clock::time_point time);
+std::string rfc3339_seconds(std::chrono::system_clock::time_point time);
 
 /// What a lease can hold.
 struct LeasedResource {

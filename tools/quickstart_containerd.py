@@ -2,6 +2,7 @@
 """Shows the main job on the real stack: an image made on the spot, pushed to a private registry, pulled into a
 private containerd with overlayfs (every layer downloaded) and with the stargz snapshotter (every layer mounted)."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import images  # noqa: E402
-from peers import REPOSITORY, Containerd, Registry, Scratch, require_root, run  # noqa: E402
+from peers import REPOSITORY, Containerd, Registry, Scratch, push, require_root, run, to_estargz  # noqa: E402
 
 BUILD = REPOSITORY / "build/release"
 LAZYPULL = BUILD / "tools/lazypull"
@@ -39,13 +40,11 @@ def main():
     registry = Registry(scratch)
     containerd = Containerd(scratch / "containerd", BUILD / "peers/stargz")
     print("making an image of this machine's own files …", flush=True)
-    archives = [images.busybox_archive()]
-    archives += [images.archive_of_files(group) for group in images.own_files(80, 4)]
-    archives.append(images.archive_of({"greeting": b"hello from the image\n"}))
-    layout = images.Layout(scratch / "layout")
-    layout.image(archives)
-    plain = images.push(layout, registry, "demo:plain")
-    lazy = images.push_estargz(containerd, plain, f"{registry.host}/demo:estargz")
+    archives = [functools.partial(images.files, group) for group in images.own_files(80, 4)]
+    archives.append(functools.partial(images.busybox, b"hello from the image\n"))
+    images.write_layout(scratch / "layout", archives)
+    plain = push(scratch / "layout", registry, "demo:plain")
+    lazy = to_estargz(containerd, plain, f"{registry.host}/demo:estargz")
     containerd.ctr("images", "rm", "--sync", plain, lazy)
 
     rows = [("overlayfs", *pull(containerd, plain, "overlayfs")), ("stargz", *pull(containerd, lazy, "stargz"))]
