@@ -64,7 +64,7 @@ std::string proc_path(int descriptor) {
   return "/proc/self/fd/" + std::to_string(descriptor);
 }
 
-void copy_attributes(const UniqueFd& from, const UniqueFd& to, const std::string& path) {
+void copy_attributes(const UniqueFd& from, const UniqueFd& to, const std::string& path, int flags) {
   // Descriptors that only name a path have no f*xattr calls.
   const std::string source = proc_path(from.get());
   const std::string target = proc_path(to.get());
@@ -78,31 +78,46 @@ void copy_attributes(const UniqueFd& from, const UniqueFd& to, const std::string
     if (name.starts_with("trusted.") || name.starts_with("user.overlay.")) continue;
     const auto size = ::getxattr(source.c_str(), name.c_str(), value.data(), value.size());
     if (size < 0) continue;
-    const int set = ::setxattr(target.c_str(), name.c_str(), value.data(), static_cast<std::size_t>(size), 0);
-    if (set != 0 && errno != ENOTSUP && errno != EPERM) fail("set attribute " + name + " of " + path, errno);
+    const int set =
+        ::setxattr(target.c_str(), name.c_str(), value.data(), static_cast<std::size_t>(size), flags);
+    const bool harmless = errno == ENOTSUP || errno == EPERM || errno == EEXIST;
+    if (set != 0 && !harmless) fail("set attribute " + name + " of " + path, errno);
   }
+}
+
+/// The folder in the highest layer that has it. Invalid if none has, or if it is something else there.
+UniqueFd folder_below(const std::vector<UniqueFd>& lower, const std::string& path, struct stat& info) {
+  for (const auto& layer : lower) {
+    UniqueFd below = open_below(layer.get(), path);
+    if (!below && errno == ENOENT) continue;
+    if (!below) fail("look for " + path + " in a layer below", errno);
+    if (::fstat(below.get(), &info) != 0) fail("stat " + path, errno);
+    if (!S_ISDIR(info.st_mode)) break;
+    return below;
+  }
+  return {};
 }
 
 /// One folder that no entry named: as it is below, but with the time at which it was made.
 void inherit(int root, const std::vector<UniqueFd>& lower, const std::string& path) {
-  for (const auto& layer : lower) {
-    const UniqueFd below = open_below(layer.get(), path);
-    if (!below) {
-      if (errno == ENOENT) continue;
-      fail("look for " + path + " in a layer below", errno);
-    }
-    struct stat info{};
-    if (::fstat(below.get(), &info) != 0) fail("stat " + path, errno);
-    if (!S_ISDIR(info.st_mode)) return;
-    const UniqueFd own = open_below(root, path);
-    if (!own) fail("open " + path, errno);
-    const std::string target = proc_path(own.get());
-    if (::geteuid() == 0 && ::chown(target.c_str(), info.st_uid, info.st_gid) != 0)
-      fail("chown " + path, errno);
-    copy_attributes(below, own, path);
-    if (::chmod(target.c_str(), info.st_mode & 07777U) != 0) fail("chmod " + path, errno);
-    return;
+  struct stat info{};
+  const UniqueFd below = folder_below(lower, path, info);
+  if (!below) return;
+  const UniqueFd own = open_below(root, path);
+  if (!own) fail("open " + path, errno);
+  const std::string target = proc_path(own.get());
+  if (::geteuid() == 0 && ::chown(target.c_str(), info.st_uid, info.st_gid) != 0) {
+    fail("chown " + path, errno);
   }
+  copy_attributes(below, own, path, 0);
+  if (::chmod(target.c_str(), info.st_mode & 07777U) != 0) fail("chmod " + path, errno);
+}
+
+void inherit_attributes(int root, const std::vector<UniqueFd>& lower, const std::string& path) {
+  struct stat info{};
+  const UniqueFd below = folder_below(lower, path, info);
+  const UniqueFd own = open_below(root, path);
+  if (below && own) copy_attributes(below, own, path, XATTR_CREATE);
 }
 
 std::vector<std::string> split(std::string_view text, char by) {
@@ -153,7 +168,8 @@ std::optional<SnapshotPlace> snapshot_place(const std::vector<Mount>& mounts) {
 }
 
 bool place_layer(const std::string& from, const SnapshotPlace& to,
-                 const std::vector<std::string>& implicit_directories) {
+                 const std::vector<std::string>& implicit_directories,
+                 const std::vector<std::string>& named_later) {
   const UniqueFd source = open_directory(from);
   const UniqueFd target(::open(to.directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!target) return false;  // the snapshotter's folders are not ours to see
@@ -163,10 +179,11 @@ bool place_layer(const std::string& from, const SnapshotPlace& to,
   if (here.st_dev != there.st_dev || !entries(target.get(), to.directory).empty()) return false;
 
   std::vector<UniqueFd> lower;
-  if (!implicit_directories.empty()) {
+  if (!implicit_directories.empty() || !named_later.empty()) {
     for (const auto& layer : to.lower) lower.push_back(open_directory(layer));
   }
   for (const auto& path : implicit_directories) inherit(source.get(), lower, path);
+  for (const auto& path : named_later) inherit_attributes(source.get(), lower, path);
   for (const auto& name : entries(source.get(), from)) {
     if (::renameat(source.get(), name.c_str(), target.get(), name.c_str()) != 0) {
       fail("move " + name + " into the snapshot", errno);

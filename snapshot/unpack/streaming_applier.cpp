@@ -72,7 +72,7 @@ class StreamingApplier::Unpack final : public LayerUnpack {
                       (!place->overlay || place->user_xattr == !owner_.options_.privileged);
     if (!fits) co_return false;
     const bool placed = co_await owner_.files_->run(
-        [&] { return place_layer(folder_, *place, result_.implicit_directories); });
+        [&] { return place_layer(folder_, *place, result_.implicit_directories, result_.named_later); });
     co_return placed;
   }
 

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <filesystem>
 
@@ -130,6 +131,28 @@ TEST_F(PlaceLayer, AFolderThatWasSomethingElseBelowKeepsItsOwnAttributes) {
   fs::permissions(folder / "from/d", fs::perms{0755});
   write_file(folder / "lower/d", "a file");
   EXPECT_TRUE(place({"d"}));
+  EXPECT_EQ(fs::status(folder / "to/d").permissions(), fs::perms{0755});
+}
+
+TEST_F(PlaceLayer, AFolderThatWasNamedLaterTakesOnlyTheAttributesThatItLacks) {
+  write_file(folder / "from/d/x", "1");
+  fs::create_directory(folder / "lower/d");
+  fs::permissions(folder / "lower/d", fs::perms{0700});
+  fs::permissions(folder / "from/d", fs::perms{0755});
+  const auto set = [&](const char* where, const char* name, const char* value) {
+    ASSERT_EQ(::setxattr((folder / where).c_str(), name, value, 1, 0), 0);
+  };
+  set("lower/d", "user.both", "l");
+  set("lower/d", "user.below", "l");
+  set("from/d", "user.both", "u");
+  EXPECT_TRUE(place_layer(folder / "from", to, {}, {"d"}));
+  const auto get = [&](const char* name) {
+    char value = '-';
+    EXPECT_EQ(::getxattr((folder / "to/d").c_str(), name, &value, 1), 1) << name;
+    return value;
+  };
+  EXPECT_EQ(get("user.both"), 'u');
+  EXPECT_EQ(get("user.below"), 'l');
   EXPECT_EQ(fs::status(folder / "to/d").permissions(), fs::perms{0755});
 }
 
