@@ -35,6 +35,12 @@ std::optional<std::int64_t> number_in(const std::filesystem::path& file) {
   return number;
 }
 
+/// Under the ingest's lock, which nobody gets after a half-written file but to write it anew.
+void write_text(const std::filesystem::path& file, const std::string& text) {
+  const auto descriptor = open_file(file, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  write_at(descriptor, std::as_bytes(std::span(text)), 0, file);
+}
+
 /// Throws locked. Empty if somebody has moved the directory away meanwhile.
 UniqueFd lock_data(const std::filesystem::path& directory, const std::string& ref) {
   const auto name = directory / "data";
@@ -134,10 +140,10 @@ std::unique_ptr<IngestFile> ContentDirectory::ingest(const std::string& ref, Exp
     place->started = time_of(*started);
   } else {
     place->started = std::chrono::system_clock::now();
-    replace_text(directory / "ref", name_space_ + "/" + ref);
-    replace_text(directory / "startedat", std::to_string(nanoseconds_of(place->started)));
+    write_text(directory / "ref", name_space_ + "/" + ref);
+    write_text(directory / "startedat", std::to_string(nanoseconds_of(place->started)));
   }
-  if (place->expected.size) replace_text(directory / "total", std::to_string(*place->expected.size));
+  if (place->expected.size) write_text(directory / "total", std::to_string(*place->expected.size));
   // Its constructor is private.
   return std::unique_ptr<IngestFile>(new IngestFile(std::move(place), std::move(data), shared));
 }

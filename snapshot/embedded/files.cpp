@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <system_error>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <exception>
 #include <fcntl.h>
 #include <limits>
+#include <linux/openat2.h>
 #include <memory>
 #include <unistd.h>
 
@@ -154,39 +156,53 @@ class TreeRemover {
   explicit TreeRemover(std::filesystem::path victim) : victim_(std::move(victim)) {}
 
   Removed run() {
+    const auto parent_path = victim_.has_parent_path() ? victim_.parent_path() : std::filesystem::path(".");
+    const UniqueFd parent(::open(parent_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!parent) {
+      if (errno == ENOENT) return {};
+      throw_errno("open " + parent_path.string());
+    }
+    const std::string name = victim_.filename();
     struct ::stat status{};
-    if (::lstat(victim_.c_str(), &status) != 0) {
+    if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return {};
       throw_errno("stat " + victim_.string());
     }
-    if (!S_ISDIR(status.st_mode)) {
-      remove_entry(AT_FDCWD, victim_.string(), status);
-      return removed_;
+    if (S_ISDIR(status.st_mode)) {
+      top_ = open_directory(parent.get(), name);
+      if (!top_) return removed_;
+      do {
+        moved_up_ = false;
+        empty(top_.get(), 0);
+      } while (moved_up_);
     }
-    device_ = status.st_dev;
-    top_ = open_directory(AT_FDCWD, victim_.string());
-    if (!top_) return removed_;
-    do {
-      moved_up_ = false;
-      empty(top_.get(), 0);
-    } while (moved_up_);
-    if (::rmdir(victim_.c_str()) != 0 && errno != ENOENT) throw_errno("rmdir " + victim_.string());
-    count(status);
+    remove_entry(parent.get(), name, status);
     return removed_;
   }
 
  private:
   static constexpr int deepest = 100;
 
+  /// Empty if it is gone: another process may be deleting the same tree. Whatever is mounted there, also if
+  /// it is of the same file system, is not ours to delete.
   UniqueFd open_directory(int parent, const std::string& name) const {
-    constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    UniqueFd directory(::openat(parent, name.c_str(), flags));
+    auto directory = try_open(parent, name);
     if (!directory && errno == EACCES && ::fchmodat(parent, name.c_str(), 0700, 0) == 0) {
-      directory = UniqueFd(::openat(parent, name.c_str(), flags));
+      directory = try_open(parent, name);
     }
-    // Another process may be deleting the same tree.
+    if (!directory && errno == EXDEV) {
+      throw Error(Errc::failed_precondition,
+                  "delete " + victim_.string() + ": something is mounted on " + name);
+    }
     if (!directory && errno != ENOENT) fail("open", name);
     return directory;
+  }
+
+  static UniqueFd try_open(int parent, const std::string& name) {
+    ::open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+    return UniqueFd(static_cast<int>(::syscall(SYS_openat2, parent, name.c_str(), &how, sizeof how)));
   }
 
   void empty(int directory, int depth) {
@@ -201,12 +217,7 @@ class TreeRemover {
         if (errno == ENOENT) continue;
         fail("stat", name);
       }
-      if (S_ISDIR(status.st_mode)) {
-        if (status.st_dev != device_) {
-          throw Error(Errc::failed_precondition, victim_.string() + ": something is mounted on " + name);
-        }
-        if (!remove_directory(directory, name, depth)) continue;
-      }
+      if (S_ISDIR(status.st_mode) && !remove_directory(directory, name, depth)) continue;
       remove_entry(directory, name, status);
     }
   }
@@ -247,7 +258,6 @@ class TreeRemover {
 
   std::filesystem::path victim_;
   UniqueFd top_;
-  ::dev_t device_ = 0;
   Removed removed_;
   bool moved_up_ = false;
 };

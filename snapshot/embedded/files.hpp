@@ -47,8 +47,9 @@ struct Removed {
   std::uint64_t bytes = 0;  ///< that the file system gets back
 };
 
-/// Deletes a file or a whole tree, whatever the permissions in it; never follows a symbolic link nor leaves
-/// the file system. No error if it does not exist.
+/// Deletes a file or a whole tree, whatever the permissions in it; never follows a symbolic link, and never
+/// enters a mount: Error{failed_precondition} if there is one, with what came before it deleted. No error if
+/// it does not exist.
 Removed delete_tree(const std::filesystem::path& victim);
 
 }  // namespace lazypull

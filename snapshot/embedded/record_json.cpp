@@ -48,32 +48,58 @@ boost::json::object to_json(const Platform& platform) {
   return json;
 }
 
-template <class Parse>
-auto read_record(std::string_view text, Parse parse) {
+Labels parse_labels(std::string_view text) {
+  if (text == "{}") return {};
+  const auto document = parse_json_object(text, "labels", max_record_bytes);
+  Labels labels;
+  for (const auto& [key, value] : document) {
+    const auto* string = value.if_string();
+    if (string == nullptr) throw Error(Errc::bad_response, "labels: one is no text");
+    labels.emplace(key, std::string(*string));
+  }
+  return labels;
+}
+
+Descriptor read_descriptor(std::string_view text) {
+  const auto document = parse_json_object(text, "descriptor", max_record_bytes);
+  return parse_descriptor(JsonObject(document, "descriptor"));
+}
+
+template <class Read>
+auto read_record(std::string_view text, Read read) {
   try {
-    const auto document = parse_json_object(text, "record", max_record_bytes);
-    return parse(JsonObject(document, "record"));
+    return read(text);
   } catch (const Error& error) {
     throw Error(Errc::failed_precondition, "the store's database is damaged: " + error.message());
   }
 }
 
+template <class Read>
+std::string check_record(std::string text, Read read) {
+  try {
+    read(text);
+  } catch (const Error& error) {
+    throw Error(Errc::invalid_argument, "cannot be recorded: " + error.message());
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string text_of(const Labels& labels) {
-  return boost::json::serialize(to_object(labels));
+  return check_record(boost::json::serialize(to_object(labels)), parse_labels);
+}
+
+std::string text_of(const Descriptor& descriptor) {
+  return check_record(boost::json::serialize(to_json(descriptor)), read_descriptor);
 }
 
 Labels labels_of(std::string_view text) {
-  if (text == "{}") return {};
-  try {
-    const auto document = parse_json_object(text, "labels", max_record_bytes);
-    Labels labels;
-    for (const auto& [key, value] : document) labels.emplace(key, std::string(value.as_string()));
-    return labels;
-  } catch (const std::exception& error) {
-    throw Error(Errc::failed_precondition, std::string("the store's database is damaged: ") + error.what());
-  }
+  return read_record(text, parse_labels);
+}
+
+Descriptor descriptor_of(std::string_view text) {
+  return read_record(text, read_descriptor);
 }
 
 boost::json::object to_json(const Descriptor& descriptor) {
@@ -87,10 +113,6 @@ boost::json::object to_json(const Descriptor& descriptor) {
   if (descriptor.platform) json["platform"] = to_json(*descriptor.platform);
   if (!descriptor.artifact_type.empty()) json["artifactType"] = descriptor.artifact_type;
   return json;
-}
-
-Descriptor descriptor_of(std::string_view text) {
-  return read_record(text, [](const JsonObject& json) { return parse_descriptor(json); });
 }
 
 }  // namespace lazypull

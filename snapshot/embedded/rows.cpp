@@ -4,8 +4,6 @@
 #include "engine/labels.hpp"
 #include "snapshot/embedded/record_json.hpp"
 
-#include <boost/json/serialize.hpp>
-
 namespace lazypull {
 
 namespace {
@@ -260,7 +258,8 @@ std::vector<StoredImage> ImageRows::list(std::string_view name_space) {
 
 void ImageRows::put(std::string_view name_space, const ImageRecord& image) {
   check_labels(image.labels);
-  const auto target = boost::json::serialize(to_json(image.target));
+  const auto target = text_of(image.target);
+  text_of(Labels{{image.name, {}}});  // index.json names it too
   Query(database_,
         "INSERT INTO images (namespace, name, target, digest, labels, created, updated) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (namespace, name) DO UPDATE SET "

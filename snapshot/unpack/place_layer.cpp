@@ -120,6 +120,17 @@ void inherit_attributes(int root, const std::vector<UniqueFd>& lower, const std:
   if (below && own) copy_attributes(below, own, path, XATTR_CREATE);
 }
 
+/// A layer that hides everything below it says so with an attribute of its root.
+void carry_opaque(const UniqueFd& from, const UniqueFd& to, bool user_xattr, const std::string& path) {
+  const char* name = user_xattr ? "user.overlay.opaque" : "trusted.overlay.opaque";
+  std::array<char, 8> value{};
+  const auto size = ::fgetxattr(from.get(), name, value.data(), value.size());
+  if (size < 0) return;
+  if (::fsetxattr(to.get(), name, value.data(), static_cast<std::size_t>(size), 0) != 0) {
+    fail("make " + path + " opaque", errno);
+  }
+}
+
 std::vector<std::string> split(std::string_view text, char by) {
   std::vector<std::string> parts;
   for (;;) {
@@ -184,6 +195,7 @@ bool place_layer(const std::string& from, const SnapshotPlace& to,
   }
   for (const auto& path : implicit_directories) inherit(source.get(), lower, path);
   for (const auto& path : named_later) inherit_attributes(source.get(), lower, path);
+  carry_opaque(source, target, to.user_xattr, to.directory);
   for (const auto& name : entries(source.get(), from)) {
     if (::renameat(source.get(), name.c_str(), target.get(), name.c_str()) != 0) {
       fail("move " + name + " into the snapshot", errno);
