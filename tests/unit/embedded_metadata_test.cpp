@@ -230,6 +230,23 @@ TEST_F(EmbeddedImages, ARecordNeedsANameAndATarget) {
   EXPECT_EQ(failure_of([&] { store->images().put(image); }), Errc::invalid_argument);
 }
 
+TEST_F(EmbeddedImages, WhatCouldNotBeReadBackIsNotWritten) {
+  const auto digest = add_content(*store, "content");
+  const std::string no_utf8 = "\xff\xfe";
+  EXPECT_EQ(failure_of([&] { store->content().update_labels(digest, {{"key", no_utf8}}); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(failure_of([&] { add_snapshot(*store, "name", "", {{no_utf8, "value"}}); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(failure_of([&] { add_image(*store, no_utf8, digest, 7); }), Errc::invalid_argument);
+  ImageRecord image;
+  image.name = "name";
+  image.target.digest = digest;
+  image.target.media_type = "no media type";
+  EXPECT_EQ(failure_of([&] { store->images().put(image); }), Errc::invalid_argument);
+  EXPECT_THAT(store->images().list(), IsEmpty());
+  EXPECT_TRUE(store->content().info(digest));
+}
+
 struct OpeningAStore : testing::Test {
   TempDir dir{"opening"};
 
