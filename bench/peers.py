@@ -25,6 +25,21 @@ def run(*argv, **options):
     return result.stdout
 
 
+def push(layout, registry, name):
+    """Pushes a layout's image; returns its reference."""
+    reference = f"{registry.host}/{name}"
+    run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{layout}:latest", f"docker://{reference}")
+    return reference
+
+
+def to_estargz(containerd, source, target):
+    """Converts an image of a registry to eStargz with ctr-remote, through this containerd, and pushes it."""
+    containerd.ctr("content", "fetch", "--plain-http", source)
+    run("ctr-remote", "--address", containerd.socket, "images", "convert", "--estargz", "--oci", source, target)
+    containerd.ctr("images", "push", "--plain-http", target)
+    return target
+
+
 def mounts_below(folder):
     """Mount points at or below the folder, innermost first."""
     points = []
@@ -44,8 +59,7 @@ def remove_tree(folder):
 class Scratch:
     """A folder that is removed at the end, with all that is mounted below."""
 
-    def __init__(self, on_disk=False, purpose="lazypull-bench"):
-        base = None if on_disk else "/dev/shm"
+    def __init__(self, base="/dev/shm", purpose="lazypull-bench"):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
         atexit.register(remove_tree, self.path)
 
@@ -97,22 +111,34 @@ def free_port():
 
 
 class Registry:
+    """Debian's docker-registry."""
+
     def __init__(self, scratch):
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
-        config = scratch / "registry.yml"
+        config = scratch / f"registry-{self.port}.yml"
         config.write_text(json.dumps({
-            "version": 0.1, "log": {"level": "error", "accesslog": {"disabled": False}},
-            "storage": {"filesystem": {"rootdirectory": str(scratch / "registry")}},
+            "version": 0.1, "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(scratch / f"registry-{self.port}")}},
             "http": {"addr": self.host}}))
-        self.log_file = scratch / "registry.log"
-        self.daemon = Daemon(["docker-registry", "serve", config], self.log_file, lambda: answers(self.port),
-                             "docker-registry")
+        self.daemon = Daemon(["docker-registry", "serve", config], scratch / f"registry-{self.port}.log",
+                             lambda: answers(self.port), "docker-registry")
 
-    def blobs_read(self, user_agent):
-        """How many blob downloads of this client the access log shows."""
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        return sum(1 for line in lines if user_agent in line and '"GET /v2/' in line and "/blobs/" in line)
+    def stop(self):
+        self.daemon.stop()
+
+
+class EmbeddedRegistry:
+    """`lazypull registry serve`."""
+
+    def __init__(self, scratch, lazypull, layouts):
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self.daemon = Daemon([lazypull, "registry", "serve", "--access-log", "none", "--address", self.host, *layouts],
+                             scratch / "registry.log", lambda: answers(self.port), "lazypull registry serve")
+
+    def stop(self):
+        self.daemon.stop()
 
 
 class Containerd:
@@ -135,6 +161,9 @@ class Containerd:
         self.daemon = Daemon(["containerd", "--config", config], folder / "containerd.log",
                              lambda: answers(self.socket), "containerd")
         self.folder = folder
+
+    def pids(self):
+        return [daemon.process.pid for daemon in (self.daemon, self.stargz) if daemon]
 
     def ctr(self, *arguments):
         return run("ctr", "--address", self.socket, *arguments)

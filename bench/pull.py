@@ -1,37 +1,43 @@
 #!/usr/bin/env python3
-"""Compares whole pulls with those of the peers, in one run and in alternation, and prints medians and ratios.
+"""Compares whole pulls with those of the peers, in one run and in alternation.
 
-  overlayfs  a cold pull into containerd with overlayfs: `ctr images pull` against `lazypull pull`
-  stargz     a cold pull of an all-eStargz image with the stargz snapshotter: `ctr-remote images rpull`
-  present    a pull of an image of 40 layers that is there already: `ctr images pull`
+  large    8 gzip layers of this machine's own files (--megabytes, uncompressed)
+  small40  40 layers of one small file
+  tiny     100,000 files of some hundred bytes
+  zstd     the files of `large`, compressed with zstd
+  stargz   the files of `large` as eStargz, mounted by the stargz snapshotter and not downloaded
+  present  a pull of the `small40` image that is there already
 
-Every cold pull has a containerd (and snapshotter) of its own, with empty roots on tmpfs, or on disk with --disk.
-Times are of whole processes, from start to end. Needs root and `tools/deps.sh bench`."""
+Clients of the first four: `ctr images pull` into containerd with overlayfs; `lazypull pull` into containerd, which
+extracts by itself (lazypull) or through containerd (lazypull-diff-service); without a daemon `lazypull pull --store`,
+`podman pull`, and `skopeo copy` followed by `umoci unpack`. Two clients unpack nothing: `skopeo copy` to an image
+layout, and `lazypull fetch --store`.
+
+Every pull has empty storage of its own, and a daemon that has just been started, on tmpfs or below --disk. Times are of
+whole processes from start to end. CPU time is that of the client and of its daemons, memory the largest resident size
+of the client plus those of its daemons. Before the counted rounds each client pulls once, and what it unpacked is
+compared with the others'. Needs root, a release build, and `tools/deps.sh bench`."""
 
 import argparse
-import json
-import os
 import pathlib
-import statistics
-import subprocess
 import sys
-import time
 
 import images
-from peers import REPOSITORY, Containerd, Registry, Scratch, require_root
+import tree
+from clients import CLIENTS
+from measure import run_timed
+from peers import REPOSITORY, Containerd, EmbeddedRegistry, Registry, Scratch, push, require_root, run, to_estargz
+from report import Report
 
-
-def timed(argv):
-    """Wall and CPU seconds of one process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - start
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, argv))}\nexited with {process.returncode}:\n{output.decode(errors='replace')}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime}
+ALL = ["ctr", "lazypull", "lazypull-diff-service", "lazypull-store", "podman", "skopeo-umoci", "lazypull-fetch",
+       "skopeo"]
+CASES = {
+    "large": ALL, "small40": ALL, "tiny": ALL,
+    "zstd": [name for name in ALL if name != "skopeo-umoci"],  # umoci knows gzip only
+    "stargz": ["ctr-remote", "lazypull-stargz"],
+    "present": ["ctr", "lazypull"],
+}
+IMAGE_OF = {"stargz": "estargz", "present": "small40"}
 
 
 class Bench:
@@ -39,97 +45,130 @@ class Bench:
         self.arguments = arguments
         self.lazypull = arguments.build / "tools/lazypull"
         self.stargz = arguments.build / "peers/stargz"
-        self.scratch = Scratch(arguments.disk)
-        self.registry = Registry(self.scratch)
-        self.records = []
+        self.scratch = Scratch(arguments.disk or "/dev/shm")
+        self.registry = None
+        self.report = Report()
+        self.made = 0
 
-    def client(self, name, containerd, reference):
-        address = ["--address", containerd.socket]
-        return {
-            "ctr": ["ctr", *address, "images", "pull", "--plain-http", reference],
-            "ctr-remote": ["ctr-remote", *address, "images", "rpull", "--plain-http", reference],
-            "lazypull": [self.lazypull, *address, "pull", reference],
-            "lazypull-stargz": [self.lazypull, *address, "pull", "--snapshotter", "stargz", reference],
-        }[name]
+    def layout(self, kind):
+        """The image's layout in the cache, which is made if it is not there."""
+        arguments = self.arguments
+        size = {"small40": "", "tiny": f"-{arguments.tiny_files}"}.get(kind, f"-{arguments.megabytes}")
+        folder = arguments.cache / f"{kind}{size}"
+        if folder.exists():
+            return folder
+        print(f"making the image {folder.name} …", flush=True)
+        arguments.cache.mkdir(parents=True, exist_ok=True)
+        if kind == "estargz":
+            self.convert(folder)
+        else:
+            images.write_layout(folder, images.archives(kind, arguments.megabytes, arguments.tiny_files),
+                                "zstd" if kind == "zstd" else "gzip")
+        return folder
 
-    def cold(self, case, clients, reference, with_stargz):
-        for round_ in range(-self.arguments.warmup, self.arguments.runs):
-            # The order turns round, so that neither client always has the warmer machine.
-            for name in clients if round_ % 2 == 0 else clients[::-1]:
-                containerd = Containerd(self.scratch / f"{case}-{name}-{round_}",
-                                        self.stargz if with_stargz else None)
-                figures = timed(self.client(name, containerd, reference))
-                containerd.stop()
-                if round_ >= 0:
-                    self.records.append({"case": case, "client": name, "round": round_, **figures})
-
-    def present(self, case, clients, reference):
-        containerd = Containerd(self.scratch / case)
-        for name in clients:
-            timed(self.client(name, containerd, reference))
-        for round_ in range(-self.arguments.warmup, self.arguments.runs * 3):
-            for name in clients if round_ % 2 == 0 else clients[::-1]:
-                figures = timed(self.client(name, containerd, reference))
-                if round_ >= 0:
-                    self.records.append({"case": case, "client": name, "round": round_, **figures})
+    def convert(self, folder):
+        registry = Registry(self.scratch)
+        containerd = Containerd(self.scratch / "converter")
+        reference = push(self.layout("large"), registry, "large:1")
+        reference = to_estargz(containerd, reference, f"{registry.host}/estargz:1")
+        partial = folder.with_name(folder.name + ".partial")
+        run("skopeo", "copy", "--quiet", "--src-tls-verify=false", f"docker://{reference}", f"oci:{partial}:latest")
+        partial.rename(folder)
         containerd.stop()
+        registry.stop()
 
-    def make_image(self, name, archives):
-        layout = images.Layout(self.scratch / f"layout-{name}")
-        size = layout.image(archives)
-        print(f"{name}: {len(archives)} layers, {size / 2**20:.0f} MiB compressed", flush=True)
-        return images.push(layout, self.registry, f"{name}:1")
+    def serve(self, layouts):
+        """Starts the registry; returns the references of the images."""
+        if self.arguments.registry == "lazypull":
+            self.registry = EmbeddedRegistry(self.scratch, self.lazypull, layouts.values())
+            return {kind: f"{self.registry.host}/{layout.name}:latest" for kind, layout in layouts.items()}
+        self.registry = Registry(self.scratch)
+        return {kind: push(layout, self.registry, f"{kind}:1") for kind, layout in layouts.items()}
+
+    def client(self, name):
+        self.made += 1
+        return CLIENTS[name](self.scratch / f"{name}-{self.made}", self)
+
+    def compare(self, names, reference):
+        """Each client pulls once; all trees must be the same as the first one's."""
+        trees = {}
+        for name in names:
+            client = self.client(name)
+            run_timed(client.commands(reference))
+            if not self.arguments.skip_check:
+                with client.tree(reference) as root:
+                    if root:
+                        trees[name] = tree.read_tree(root)
+            client.stop()
+        for name, other in trees.items():
+            base = next(iter(trees))
+            if lines := tree.differences(trees[base], other):
+                sys.exit(f"{base} and {name} made different trees:\n" + "\n".join(lines[:20]))
+        if trees:
+            print(f"  {len(next(iter(trees.values())))} entries, the same for {', '.join(trees)}", flush=True)
+
+    def measure(self, case, reference):
+        names = [name for name in CASES[case] if name in self.arguments.clients]
+        if case != "stargz":
+            self.compare(names, reference)
+        for round_ in range(self.arguments.runs):
+            # The order turns, so that no client always has the warmer machine.
+            turn = round_ % len(names)
+            for name in names[turn:] + names[:turn]:
+                client = self.client(name)
+                self.report.add(case, name, round_, run_timed(client.commands(reference), client.daemons))
+                client.stop()
+
+    def measure_present(self, reference):
+        client = self.client("ctr")
+        run_timed(client.commands(reference))
+        commands = {"ctr": client.commands(reference), "lazypull": [
+            [self.lazypull, "--address", client.containerd.socket, "pull", reference]]}
+        for round_ in range(3 * self.arguments.runs):
+            for name in sorted(commands, reverse=round_ % 2 == 1):
+                self.report.add("present", name, round_, run_timed(commands[name], client.daemons))
+        client.stop()
 
     def run(self):
-        groups = images.own_files(self.arguments.megabytes, 8)
-        large = self.make_image("large", [images.archive_of_files(group) for group in groups])
-        if "overlayfs" in self.arguments.cases:
-            self.cold("overlayfs", ["ctr", "lazypull"], large, False)
-        if "stargz" in self.arguments.cases:
-            converter = Containerd(self.scratch / "converter")
-            lazy = images.push_estargz(converter, large, f"{self.registry.host}/lazy:1")
-            converter.stop()
-            self.cold("stargz", ["ctr-remote", "lazypull-stargz"], lazy, True)
-        if "present" in self.arguments.cases:
-            many = self.make_image("many", images.small_layers(40))
-            self.present("present", ["ctr", "lazypull"], many)
-
-    def report(self):
-        cases = list(dict.fromkeys(record["case"] for record in self.records))
-        print(f"\n{'case':10} {'client':16} {'wall s':>8} {'min':>7} {'max':>7} {'cpu s':>7} "
-              f"{'ratio':>6}")
+        cases = self.arguments.cases
+        layouts = {kind: self.layout(kind) for kind in dict.fromkeys(IMAGE_OF.get(case, case) for case in cases)}
+        references = self.serve(layouts)
         for case in cases:
-            records = [record for record in self.records if record["case"] == case]
-            clients = list(dict.fromkeys(record["client"] for record in sorted(records, key=lambda r: r["client"])))
-            base = clients[0]
-            walls = {name: {r["round"]: r["wall"] for r in records if r["client"] == name} for name in clients}
-            for name in clients:
-                mine = [record for record in records if record["client"] == name]
-                wall = [record["wall"] for record in mine]
-                # Pair by pair, so that a machine that slows down in the middle does not count.
-                ratio = statistics.median(walls[name][i] / walls[base][i] for i in walls[name])
-                print(f"{case:10} {name:16} {statistics.median(wall):8.3f} {min(wall):7.3f} {max(wall):7.3f} "
-                      f"{statistics.median(r['cpu'] for r in mine):7.3f} {ratio:6.2f}")
-        if self.arguments.output:
-            with open(self.arguments.output, "w", encoding="utf-8") as file:
-                for record in self.records:
-                    file.write(json.dumps(record) + "\n")
+            kind = IMAGE_OF.get(case, case)
+            sizes = images.layer_sizes(layouts[kind])
+            self.report.images[case] = f"{len(sizes)} layers, {sum(sizes) / 2**20:.1f} MiB compressed"
+            print(f"{case}: {self.report.images[case]}", flush=True)
+            if case == "present":
+                self.measure_present(references[kind])
+            else:
+                self.measure(case, references[kind])
+        print("\n" + self.report.table())
+        if self.arguments.out:
+            settings = {name: str(value) for name, value in vars(self.arguments).items()}
+            self.report.write(self.arguments.out, settings)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7, help="counted pairs of each cold case (three times as many present ones)")
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--megabytes", type=int, default=300, help="uncompressed size of the large image")
-    parser.add_argument("--disk", action="store_true", help="roots on disk instead of tmpfs")
-    parser.add_argument("--cases", nargs="+", default=["overlayfs", "stargz", "present"],
-                        choices=["overlayfs", "stargz", "present"])
+    parser.add_argument("--runs", type=int, default=5, help="counted rounds (three times as many of `present`)")
+    parser.add_argument("--megabytes", type=int, default=2400, help="uncompressed size of `large`, `zstd`, `stargz`")
+    parser.add_argument("--tiny-files", type=int, default=100_000)
+    parser.add_argument("--quick", action="store_true", help="small images and two rounds")
+    parser.add_argument("--disk", type=pathlib.Path, help="put all storage below this folder and not on tmpfs")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--clients", nargs="+", default=list(CLIENTS), choices=CLIENTS)
+    parser.add_argument("--registry", choices=["docker", "lazypull"], default="docker",
+                        help="Debian's docker-registry, or `lazypull registry serve`")
+    parser.add_argument("--skip-check", action="store_true", help="do not compare the trees")
     parser.add_argument("--build", type=pathlib.Path, default=REPOSITORY / "build/release")
-    parser.add_argument("--output", help="write every single run as JSON Lines")
-    bench = Bench(parser.parse_args())
+    parser.add_argument("--cache", type=pathlib.Path, default=REPOSITORY / "build/bench-images",
+                        help="where images are kept between runs")
+    parser.add_argument("--out", type=pathlib.Path, help="folder for pull.json and pull.svg")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.megabytes, arguments.tiny_files, arguments.runs = 100, 4000, 2
     require_root()
-    bench.run()
-    bench.report()
+    Bench(arguments).run()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ test='
   jq openssl procps runc skopeo stargz-snapshotter umoci zstd'
 
 bench='
-  iproute2 libbenchmark-dev python3-matplotlib'
+  podman'
 
 case "${1:-}" in
   build) wanted="$build" ;;

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds, and shows a pull with overlayfs and one with the stargz snapshotter, each through
-# private copies of the real peers. Needs root on Debian 12.
+# Shows a pull into containerd with overlayfs and one with the stargz snapshotter, through private copies of the real
+# peers: installs what is needed, builds, and makes an image on the spot. Needs root on Debian 12.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export BUILD="${BUILD:-build/release}"
 tools/deps.sh test
-cmake --preset release >/dev/null
-cmake --build --preset release --target lazypull_cli lazypull_go_peers -j "$(nproc)"
+cmake --preset release -B "$BUILD" >/dev/null
+cmake --build "$BUILD" --target lazypull_cli lazypull_go_peers -j "$(nproc)"
 exec python3 tools/quickstart_containerd.py

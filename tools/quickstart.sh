@@ -114,5 +114,5 @@ printf '\n$ ls WORK/tree; cat WORK/tree/etc/greeting\n'
 ls "$work/tree"
 cat "$work/tree/etc/greeting"
 show unmount "$work/tree"
-printf '\nrequests that the registry answered, all by the first pull but for the manifest:\n'
+printf '\nrequests that the registry answered, all but the last by the first pull:\n'
 sed -E 's/.*"((GET|HEAD) [^ ]+) HTTP[^"]*" ([0-9]+) ([0-9]+) .*/  \3  \1  \4 bytes/' "$work/access.log"

@@ -4,6 +4,7 @@ private containerd with overlayfs (every layer downloaded) and with the stargz s
 
 import functools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench")
 import images  # noqa: E402
 from peers import REPOSITORY, Containerd, Registry, Scratch, push, require_root, run, to_estargz  # noqa: E402
 
-BUILD = REPOSITORY / "build/release"
+BUILD = REPOSITORY / os.environ.get("BUILD", "build/release")
 LAZYPULL = BUILD / "tools/lazypull"
 
 

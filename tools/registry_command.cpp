@@ -90,6 +90,7 @@ Awaitable<> run_registry_command(const RegistryCommand& command) {
   options.address = parse_address(command.address);
   options.access_log = open_access_log(command.access_log);
   std::vector<LayoutSource> sources;
+  sources.reserve(command.layouts.size());
   for (const auto& folder : command.layouts) sources.push_back({folder, command.repository});
   RegistryServer server(home, ServedLayouts::load(sources), std::move(options));
   const auto greeting = "listening on " + server.url() + "\n";
