@@ -8,8 +8,9 @@
 
 namespace lazypull {
 
-/// Remembers the paths of a layer's entries in eight bytes each, because most layers never ask. That two paths
-/// are taken for one is improbable, and costs no more than a file that a layer meant to hide from itself.
+/// Remembers the paths of a layer's entries in eight bytes each, because most layers never ask. That two
+/// paths are taken for one is improbable, and costs no more than a file that a layer meant to hide from
+/// itself.
 class UnpackedPaths {
  public:
   void add(std::string_view path) {
