@@ -33,7 +33,7 @@ int duplicate(int directory) {
 }  // namespace
 
 // Shared by the pipeline and its threads, so that none of them depends on another's life.
-struct LayerPipeline::State : std::enable_shared_from_this<State> {
+struct LayerPipeline::State {
   State(asio::any_io_executor executor, int directory, const Descriptor& descriptor, bool check,
         ExtractOptions how)
       : home(std::move(executor)),
@@ -59,11 +59,11 @@ struct LayerPipeline::State : std::enable_shared_from_this<State> {
   std::uint64_t tar_bytes = 0;
   ExtractResult result;
 
-  std::mutex mutex;  // of the two below
+  std::mutex mutex;  // of the failure
   std::exception_ptr failure;
-  int running = stages;
 
   // Of the home thread.
+  int running = stages;
   std::span<std::byte> claimed;
   std::size_t filled = 0;
   std::unique_ptr<Event> room;
@@ -85,14 +85,18 @@ struct LayerPipeline::State : std::enable_shared_from_this<State> {
     if (failure) std::rethrow_exception(failure);
   }
 
-  void run(void (State::*stage)()) {
+  /// Runs on a stage's thread, which gives its part of the state up at home: nothing of what the home thread
+  /// uses may be destroyed by another.
+  static void run(std::shared_ptr<State> self, void (State::*stage)()) {
     try {
-      (this->*stage)();
+      (self.get()->*stage)();
     } catch (...) {
-      fail(std::current_exception());
+      self->fail(std::current_exception());
     }
-    const std::lock_guard lock(mutex);
-    if (--running == 0) asio::post(home, [self = shared_from_this()] { self->ended.set(); });
+    const auto home = self->home;
+    asio::post(home, [self = std::move(self)] {
+      if (--self->running == 0) self->ended.set();
+    });
   }
 
   void inflate();
@@ -191,7 +195,7 @@ LayerPipeline::LayerPipeline(asio::any_io_executor home, const StartThread& star
                              const Descriptor& blob, bool verify, ExtractOptions options)
     : state_(std::make_shared<State>(std::move(home), root, blob, verify, options)) {
   for (const auto stage : {&State::inflate, &State::hash_tar, &State::extract}) {
-    start_thread([state = state_, stage] { state->run(stage); });
+    start_thread([state = state_, stage]() mutable { State::run(std::move(state), stage); });
   }
 }
 

@@ -26,7 +26,8 @@ struct ExtractedLayer {
 /// them are fixed rings of buffers, about 5 MiB in all, whatever the layer.
 ///
 /// Written to from the home thread. Destroying it makes the threads stop at their next buffer, without
-/// waiting for them: whoever gave them knows when they have ended.
+/// waiting for them: whoever gave them knows when they have ended, which must be before the home thread's
+/// context ends.
 class LayerPipeline {
  public:
   /// Files are made below `root`, a directory whose descriptor is duplicated. The blob must be as long as

@@ -247,7 +247,7 @@ TEST_F(BadInput, ALayerThatIsNoArchive) {
   auto garbage =
       make_layer(std::string_view("this is no tar archive, however long one looks at it"), Compression::none);
   serve(ImageBuilder().layer(garbage).build());
-  expect_pull_fails({7, "server_error", garbage.digest});
+  expect_pull_fails({6, "invalid_image", garbage.digest});
 }
 
 TEST_F(BadInput, PlatformNotFound) {

@@ -54,13 +54,20 @@ class Pipeline : public ::testing::Test {
 
   Awaitable<> write_all(asio::any_io_executor home, std::string blob, Descriptor descriptor,
                         std::size_t piece, std::optional<ExtractedLayer>& layer) {
-    const StartThread start = [this](std::function<void()> stage) { threads.start(std::move(stage)); };
-    LayerPipeline pipeline(std::move(home), start, root.get(), descriptor, true, {});
-    const auto bytes = std::as_bytes(std::span(blob));
-    for (std::size_t at = 0; at < bytes.size(); at += piece) {
-      co_await pipeline.write(bytes.subspan(at, std::min(piece, bytes.size() - at)));
+    std::exception_ptr failure;
+    try {
+      const StartThread start = [this](std::function<void()> stage) { threads.start(std::move(stage)); };
+      LayerPipeline pipeline(std::move(home), start, root.get(), descriptor, true, {});
+      const auto bytes = std::as_bytes(std::span(blob));
+      for (std::size_t at = 0; at < bytes.size(); at += piece) {
+        co_await pipeline.write(bytes.subspan(at, std::min(piece, bytes.size() - at)));
+      }
+      layer = co_await pipeline.finish();
+    } catch (...) {
+      failure = std::current_exception();
     }
-    layer = co_await pipeline.finish();
+    co_await threads.idle();
+    if (failure) std::rethrow_exception(failure);
   }
 
   Errc failure(const std::string& blob, const Descriptor& descriptor) {

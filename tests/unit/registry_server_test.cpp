@@ -20,6 +20,7 @@
 #include <netinet/in.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace lazypull {
 namespace {
@@ -104,7 +105,7 @@ class RawClient {
   }
   /// Everything until the server closes the connection.
   std::string read_all() {
-    std::string bytes;
+    std::string bytes = std::exchange(buffer_, {});
     while (read_more(bytes)) continue;
     return bytes;
   }
