@@ -10,6 +10,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -39,6 +40,7 @@ bool is_complete(EmbeddedStore& store, const ImagePart& part) {
 std::vector<const ImagePart*> chosen_parts(EmbeddedStore& store, const ImageContents& contents,
                                            const ExportOptions& options, const std::string& name) {
   std::vector<const ImagePart*> chosen;
+  chosen.reserve(std::max(options.platforms.size(), contents.parts.size()));
   for (const auto& platform : options.platforms) chosen.push_back(&choose_part(contents, platform, name));
   if (!options.platforms.empty()) return chosen;
   if (options.all_platforms && !contents.absent.empty()) {

@@ -66,8 +66,9 @@ EmbeddedStore::EmbeddedStore(StoreLayout layout, std::string name_space, std::si
       images_(layout_, metadata_, name_space_),
       file_pool_(file_threads) {}
 
-std::shared_ptr<EmbeddedStore> EmbeddedStore::open(std::filesystem::path directory, std::string name_space,
-                                                   StoreOptions options) {
+std::shared_ptr<EmbeddedStore> EmbeddedStore::open(const std::filesystem::path& directory,
+                                                   const std::string& name_space,
+                                                   const StoreOptions& options) {
   check_namespace(name_space);
   const auto layout = layout_in(directory);
   check_owner(layout);
@@ -75,8 +76,7 @@ std::shared_ptr<EmbeddedStore> EmbeddedStore::open(std::filesystem::path directo
   lock_file(lock, true, layout.setup_lock());
   layout.create();
   // Its constructor is private.
-  std::shared_ptr<EmbeddedStore> store(
-      new EmbeddedStore(layout, std::move(name_space), options.file_threads));
+  std::shared_ptr<EmbeddedStore> store(new EmbeddedStore(layout, name_space, options.file_threads));
   const auto boot_id = options.boot_id.empty() ? current_boot_id() : options.boot_id;
   recover_from_reboot(layout, store->metadata_, boot_id);
   if (!stat_of(layout.layout_file())) replace_text(layout.layout_file(), layout_version);

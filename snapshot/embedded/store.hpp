@@ -36,8 +36,8 @@ class EmbeddedStore : public std::enable_shared_from_this<EmbeddedStore> {
   /// Opens the store, making it if there is none. Blocks, so it is for setting up. Throws permission_denied,
   /// out_of_space, invalid_argument (a namespace containerd would refuse), failed_precondition (not a store,
   /// or of a later version).
-  static std::shared_ptr<EmbeddedStore> open(std::filesystem::path directory, std::string name_space,
-                                             StoreOptions options = {});
+  static std::shared_ptr<EmbeddedStore> open(const std::filesystem::path& directory,
+                                             const std::string& name_space, const StoreOptions& options = {});
   EmbeddedStore(const EmbeddedStore&) = delete;
   EmbeddedStore& operator=(const EmbeddedStore&) = delete;
 

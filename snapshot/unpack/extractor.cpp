@@ -369,7 +369,9 @@ void Extractor::Impl::remove_unlisted(int directory, const std::string& path, co
   for (const auto& name : names_in(directory, path)) {
     if (++visited_ / most_visits_per_entry > options_.limits.entries)
       throw_bad_entry(name_, "too many whiteouts");
-    const std::string child = path.empty() ? name : path + "/" + name;
+    std::string child = path;
+    if (!child.empty()) child += '/';
+    child += name;
     if (!unpacked_.contains(child)) {
       remove_tree(directory, name, child);
       replaced_ = true;

@@ -81,7 +81,8 @@ void copy_attributes(const UniqueFd& from, const UniqueFd& to, const std::string
     const int set =
         ::setxattr(target.c_str(), name.c_str(), value.data(), static_cast<std::size_t>(size), flags);
     const bool harmless = errno == ENOTSUP || errno == EPERM || errno == EEXIST;
-    if (set != 0 && !harmless) fail("set attribute " + name + " of " + path, errno);
+    if (set != 0 && !harmless)
+      fail(std::string("set attribute ").append(name).append(" of ").append(path), errno);
   }
 }
 

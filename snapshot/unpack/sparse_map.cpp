@@ -56,12 +56,13 @@ PaxSparse announced_sparse(const PaxRecords& records, TarEntry& entry) {
   const auto& major = records.sparse_major;
   const auto& minor = records.sparse_minor;
   PaxSparse kind = PaxSparse::none;
-  if (major == "0" && (minor == "0" || minor == "1")) {
+  const bool first_version = major == "0" && (minor == "0" || minor == "1");
+  // It did not always say so.
+  const bool unsaid = major.empty() && minor.empty() && !records.sparse_map.empty();
+  if (first_version || unsaid) {
     kind = PaxSparse::in_header;
   } else if (major == "1" && minor == "0") {
     kind = PaxSparse::in_content;
-  } else if (major.empty() && minor.empty() && !records.sparse_map.empty()) {
-    kind = PaxSparse::in_header;  // the first versions did not say so
   }
   if (kind == PaxSparse::none) return kind;
   if (!records.sparse_name.empty()) entry.name = records.sparse_name;

@@ -61,8 +61,9 @@ std::optional<std::int64_t> decimal(std::string_view text) noexcept {
     if (text.starts_with('-')) return std::nullopt;
   }
   std::int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  const auto [stopped, error] = std::from_chars(begin, end, value);
   if (error != std::errc{} || stopped != end) return std::nullopt;
   return value;
 }
