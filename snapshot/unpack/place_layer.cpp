@@ -1,6 +1,7 @@
 #include "snapshot/unpack/place_layer.hpp"
 
 #include "engine/error.hpp"
+#include "snapshot/unpack/remove_tree.hpp"
 #include "snapshot/unpack/unique_fd.hpp"
 
 #include <sys/stat.h>
@@ -12,10 +13,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <memory>
 #include <string_view>
 #include <unistd.h>
 
@@ -41,23 +40,6 @@ UniqueFd open_below(int root, const std::string& path) {
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   return UniqueFd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-}
-
-struct CloseDirectory {
-  void operator()(DIR* stream) const noexcept { ::closedir(stream); }
-};
-
-std::vector<std::string> entries(int directory, const std::string& path) {
-  const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (copy < 0) fail("open " + path, errno);
-  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(copy));
-  std::vector<std::string> names;
-  // readdir is only unsafe where threads share the stream. NOLINTNEXTLINE(concurrency-mt-unsafe)
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  return names;
 }
 
 std::string proc_path(int descriptor) {
@@ -188,7 +170,7 @@ bool place_layer(const std::string& from, const SnapshotPlace& to,
   struct stat here{};
   struct stat there{};
   if (::fstat(source.get(), &here) != 0 || ::fstat(target.get(), &there) != 0) fail("stat " + from, errno);
-  if (here.st_dev != there.st_dev || !entries(target.get(), to.directory).empty()) return false;
+  if (here.st_dev != there.st_dev || !names_in(target.get(), to.directory).empty()) return false;
 
   std::vector<UniqueFd> lower;
   if (!implicit_directories.empty() || !named_later.empty()) {
@@ -197,7 +179,7 @@ bool place_layer(const std::string& from, const SnapshotPlace& to,
   for (const auto& path : implicit_directories) inherit(source.get(), lower, path);
   for (const auto& path : named_later) inherit_attributes(source.get(), lower, path);
   carry_opaque(source, target, to.user_xattr, to.directory);
-  for (const auto& name : entries(source.get(), from)) {
+  for (const auto& name : names_in(source.get(), from)) {
     if (::renameat(source.get(), name.c_str(), target.get(), name.c_str()) != 0) {
       fail("move " + name + " into the snapshot", errno);
     }
