@@ -118,6 +118,13 @@ class Bench:
                 client = self.client(name)
                 self.report.add(case, name, round_, run_timed(client.commands(reference), client.daemons))
                 client.stop()
+            self.save()
+
+    def save(self):
+        """After each round, so that a run that is cut short has what came before."""
+        if self.arguments.out:
+            settings = {name: str(value) for name, value in vars(self.arguments).items()}
+            self.report.write(self.arguments.out, settings)
 
     def measure_present(self, reference):
         client = self.client("ctr")
@@ -143,9 +150,7 @@ class Bench:
             else:
                 self.measure(case, references[kind])
         print("\n" + self.report.table())
-        if self.arguments.out:
-            settings = {name: str(value) for name, value in vars(self.arguments).items()}
-            self.report.write(self.arguments.out, settings)
+        self.save()
 
 
 def main():

@@ -1,6 +1,7 @@
 #include "engine/blob_fetch.hpp"
 
 #include "engine/digest.hpp"
+#include "engine/lock_wait.hpp"
 #include "engine/task_group.hpp"
 
 #include <algorithm>
@@ -67,10 +68,25 @@ void verify(const Descriptor& descriptor, const std::string& bytes) {
   }
 }
 
+/// Opens the ingest, waiting while another process writes the same. Null if the content is there.
+Awaitable<std::unique_ptr<Ingest>> open_when_free(PullContext& context, const Descriptor& descriptor) {
+  const auto ref = ingest_ref(descriptor);
+  LockWait wait;
+  for (;;) {
+    std::exception_ptr locked;
+    try {
+      co_return co_await context.content().ingest(ref, descriptor);
+    } catch (const Error& error) {
+      if (error.code() != Errc::locked) throw;
+      locked = std::current_exception();
+    }
+    co_await wait.pause(locked);
+  }
+}
+
 Awaitable<> store_small(PullContext& context, const Descriptor& descriptor, const std::string& bytes,
                         const Labels& labels) {
-  auto ref = ingest_ref(descriptor);
-  const auto ingest = co_await context.content().ingest(ref, descriptor);
+  const auto ingest = co_await open_when_free(context, descriptor);
   if (!ingest) {
     // Somebody else stored it in the meantime.
     const auto info = co_await context.content().info(descriptor.digest);

@@ -3,10 +3,8 @@
 #include "engine/blob_fetch.hpp"
 #include "engine/deadline.hpp"
 #include "engine/digest.hpp"
+#include "engine/lock_wait.hpp"
 
-#include <boost/asio/steady_timer.hpp>
-
-#include <algorithm>
 #include <chrono>
 #include <exception>
 
@@ -17,14 +15,6 @@ using std::chrono::milliseconds;
 
 constexpr int max_breaks_without_progress = 3;
 constexpr milliseconds first_backoff{50};
-constexpr milliseconds longest_backoff{2000};
-constexpr std::chrono::minutes longest_lock_wait{10};
-
-Awaitable<> sleep_for(milliseconds duration) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor, duration);
-  co_await timer.async_wait(asio::use_awaitable);
-}
 
 /// Where the bytes of a layer go: into the store, into the extraction, or into both.
 struct LayerSinks {
@@ -189,20 +179,18 @@ class LayerFetch {
   /// Opens the ingest, waiting while another process writes the same layer. Null if the content is there.
   Awaitable<std::unique_ptr<Ingest>> open_ingest() {
     const auto ref = ingest_ref(descriptor_);
-    const auto give_up = std::chrono::steady_clock::now() + longest_lock_wait;
-    milliseconds backoff = first_backoff;
+    LockWait wait;
     for (;;) {
       std::exception_ptr locked;
       try {
         co_return co_await context_.content().ingest(ref, descriptor_);
       } catch (const Error& error) {
-        if (error.code() != Errc::locked || std::chrono::steady_clock::now() > give_up) throw;
+        if (error.code() != Errc::locked) throw;
         locked = std::current_exception();
       }
       permit_.release();
       layer_.state = LayerState::queued;
-      co_await sleep_for(backoff);
-      backoff = std::min(backoff * 2, longest_backoff);
+      co_await wait.pause(locked);
       permit_ = co_await context_.fetches.acquire();
       layer_.state = LayerState::downloading;
     }

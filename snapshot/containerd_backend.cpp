@@ -16,8 +16,9 @@ namespace {
 // their content beforehand: a resource need not exist yet.
 class LeasedContent final : public ContentStore {
  public:
-  LeasedContent(const ContainerdClient& client, const ContainerdClient& leased, ContainerdLeases& leases)
-      : lease_(leased.lease()), leases_(leases), leased_(leased), unleased_(client) {}
+  LeasedContent(const ContainerdClient& client, const ContainerdClient& leased, ContainerdLeases& leases,
+                LocalContent* local)
+      : lease_(leased.lease()), leases_(leases), leased_(leased), unleased_(client), local_(local) {}
 
   Awaitable<std::optional<ContentInfo>> info(const Digest& digest) override { return leased_.info(digest); }
   Awaitable<void> update_labels(const Digest& digest, const Labels& labels) override {
@@ -36,8 +37,8 @@ class LeasedContent final : public ContentStore {
     }
     const auto resource = LeasedResource::content(descriptor.digest);
     co_await leases_.add(lease_, resource);
-    auto large = co_await unleased_.ingest(ref, descriptor);
-    co_return large;
+    if (local_) co_return co_await local_->ingest(unleased_, ref, descriptor);
+    co_return co_await unleased_.ingest(ref, descriptor);
   }
 
  private:
@@ -47,16 +48,17 @@ class LeasedContent final : public ContentStore {
   ContainerdLeases& leases_;
   ContainerdContent leased_;
   ContainerdContent unleased_;
+  LocalContent* local_;
 };
 
 class ContainerdLease final : public Lease {
  public:
   ContainerdLease(const ContainerdClient& client, const std::string& snapshotter, ContainerdLeases& leases,
-                  std::string id)
+                  std::string id, LocalContent* local)
       : leases_(leases),
         id_(std::move(id)),
         leased_(client.with_lease(id_)),
-        content_(client, leased_, leases),
+        content_(client, leased_, leases, local),
         snapshotter_(leased_, snapshotter),
         applier_(leased_),
         images_(leased_) {}
@@ -114,7 +116,7 @@ class ContainerdLease final : public Lease {
 }  // namespace
 
 ContainerdBackend::ContainerdBackend(asio::any_io_executor home, ContainerdClient client,
-                                     SnapshotterInfo info, UnpackMode unpack)
+                                     SnapshotterInfo info, const std::string& content_root, UnpackMode unpack)
     : home_(std::move(home)),
       client_(std::move(client)),
       info_(std::move(info)),
@@ -122,23 +124,27 @@ ContainerdBackend::ContainerdBackend(asio::any_io_executor home, ContainerdClien
       content_(client_),
       snapshotter_(client_, info_.name),
       images_(client_),
-      leases_(client_) {}
+      leases_(client_) {
+  const bool may_write = ::geteuid() == 0 && unpack_ != UnpackMode::diff_service;
+  if (may_write && !content_root.empty()) local_content_.emplace(content_root, client_.name_space());
+}
 
 Awaitable<std::unique_ptr<ContainerdBackend>> ContainerdBackend::connect(ContainerdOptions options,
                                                                          std::string snapshotter,
                                                                          UnpackMode unpack) {
   const auto home = co_await asio::this_coro::executor;
   const auto client = ContainerdClient::open(std::move(options));
-  std::vector<SnapshotterInfo> all;
+  ServerPlugins plugins;
   std::exception_ptr failure;
   try {
-    all = co_await list_snapshotters(client);
+    plugins = co_await list_plugins(client);
   } catch (...) {
     failure = std::current_exception();
   }
   if (failure) rethrow_with_context(failure, "connect to containerd at " + client.address());
-  const auto& found = find_snapshotter(all, snapshotter);
-  co_return std::unique_ptr<ContainerdBackend>(new ContainerdBackend(home, client, found, unpack));
+  const auto& found = find_snapshotter(plugins.snapshotters, snapshotter);
+  co_return std::unique_ptr<ContainerdBackend>(
+      new ContainerdBackend(home, client, found, plugins.content_root, unpack));
 }
 
 bool ContainerdBackend::unpacks_directly() const {
@@ -149,7 +155,8 @@ bool ContainerdBackend::unpacks_directly() const {
 
 Awaitable<std::unique_ptr<Lease>> ContainerdBackend::acquire(std::chrono::seconds lifetime) {
   auto id = co_await leases_.create(lifetime);
-  auto lease = std::make_unique<ContainerdLease>(client_, info_.name, leases_, std::move(id));
+  auto lease = std::make_unique<ContainerdLease>(client_, info_.name, leases_, std::move(id),
+                                                 local_content_ ? &*local_content_ : nullptr);
   if (unpacks_directly()) lease->unpack_directly(home_, unpack_ == UnpackMode::direct);
   co_return lease;
 }

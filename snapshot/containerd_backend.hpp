@@ -3,6 +3,7 @@
 #include "engine/ports.hpp"
 #include "snapshot/containerd_applier.hpp"
 #include "snapshot/containerd_snapshotter.hpp"
+#include "snapshot/local_content.hpp"
 #include "snapshot/unpack_mode.hpp"
 #include "transport/containerd/client.hpp"
 #include "transport/containerd/content.hpp"
@@ -12,6 +13,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,13 +40,12 @@ class ContainerdBackend final : public LeaseManager {
   /// The snapshotter in use, as it was when this connected.
   const SnapshotterInfo& snapshotter_info() const noexcept { return info_; }
 
-  Awaitable<std::vector<SnapshotterInfo>> snapshotters() { return list_snapshotters(client_); }
   Awaitable<std::vector<std::string>> namespaces() { return list_namespaces(client_); }
   Awaitable<ServerVersion> version() { return server_version(client_); }
 
  private:
   ContainerdBackend(asio::any_io_executor home, ContainerdClient client, SnapshotterInfo info,
-                    UnpackMode unpack);
+                    const std::string& content_root, UnpackMode unpack);
   bool unpacks_directly() const;
 
   asio::any_io_executor home_;
@@ -55,6 +56,7 @@ class ContainerdBackend final : public LeaseManager {
   ContainerdSnapshotter snapshotter_;
   ContainerdImages images_;
   ContainerdLeases leases_;
+  std::optional<LocalContent> local_content_;
 };
 
 }  // namespace lazypull

@@ -108,13 +108,17 @@ template <class Request, class Response>
 class BidiCall final : public StreamCall<grpc::ClientBidiReactor<Request, Response>> {
  public:
   using StreamCall<grpc::ClientBidiReactor<Request, Response>>::StreamCall;
-  void OnWriteDone(bool ok) override {
+  void OnWriteDone(bool ok) override { written(ok); }
+  void OnWritesDoneDone(bool ok) override { written(ok); }
+  Request request;
+  Response response;
+
+ private:
+  void written(bool ok) {
     if (!this->write.take()) return;
     this->write_ok = ok;
     this->write.fire(this->shared_from_this());
   }
-  Request request;
-  Response response;
 };
 
 // Owns a call from the home thread's side; move-only.
@@ -161,6 +165,18 @@ class ReadStream {
 
 namespace detail {
 
+// Waits for the end of a call whose answers have perhaps not all been read.
+template <class Stream, class Call>
+Awaitable<grpc::Status> finish_stream(Stream& stream, std::shared_ptr<Call> call) {
+  // gRPC keeps the status back for as long as a message, or the end of the messages, has not been read.
+  for (int unread = 0; !call->read_all; ++unread) {
+    if (unread == max_unread) call->context.TryCancel();
+    [[maybe_unused]] const auto dropped = co_await stream.read();
+  }
+  co_await call->end();
+  co_return call->status;
+}
+
 template <class Request, class Response>
 class GrpcReadStream final : public ReadStream<Response> {
  public:
@@ -175,16 +191,7 @@ class GrpcReadStream final : public ReadStream<Response> {
     if (call->read_ok) next.emplace(std::move(call->response));
     co_return next;
   }
-  Awaitable<grpc::Status> finish() override {
-    const auto call = call_.shared();
-    // gRPC keeps the status back for as long as a message, or the end of the messages, has not been read.
-    for (int unread = 0; !call->read_all; ++unread) {
-      if (unread == detail::max_unread) call->context.TryCancel();
-      [[maybe_unused]] const auto dropped = co_await read();
-    }
-    co_await call->end();
-    co_return call->status;
-  }
+  Awaitable<grpc::Status> finish() override { return finish_stream(*this, call_.shared()); }
 
  private:
   StreamHandle<ReadCall<Request, Response>> call_;
@@ -244,15 +251,14 @@ class BidiStream {
   }
 
   /// Waits for the daemon to end the call, dropping answers that have not been read; once.
-  Awaitable<grpc::Status> finish() {
+  Awaitable<grpc::Status> finish() { return detail::finish_stream(*this, call_.shared()); }
+
+  /// Tells the daemon that there is no further message, and waits for it to end the call; once.
+  Awaitable<grpc::Status> close() {
     const auto call = call_.shared();
-    // gRPC keeps the status back for as long as a message, or the end of the messages, has not been read.
-    for (int unread = 0; !call->read_all; ++unread) {
-      if (unread == detail::max_unread) call->context.TryCancel();
-      [[maybe_unused]] const auto dropped = co_await read();
-    }
-    co_await call->end();
-    co_return call->status;
+    std::function<void()> start = [raw = call.get()] { raw->StartWritesDone(); };
+    co_await call->step(call->write, std::move(start));
+    co_return co_await finish();
   }
 
  private:

@@ -247,7 +247,8 @@ TEST_F(ContainerdClients, TellsItsVersionItsNamespacesAndItsSnapshotters) {
     const auto namespaces = co_await backend->namespaces();
     EXPECT_NE(std::find(namespaces.begin(), namespaces.end(), t.options().name_space), namespaces.end());
 
-    const auto all = co_await backend->snapshotters();
+    const auto plugins = co_await list_plugins(backend->client());
+    const auto& all = plugins.snapshotters;
     const auto& overlayfs = find_snapshotter(all, "overlayfs");
     EXPECT_FALSE(overlayfs.is_proxy());
     EXPECT_NE(overlayfs.root.find("io.containerd.snapshotter.v1.overlayfs"), std::string::npos)

@@ -304,6 +304,14 @@ TEST_F(Pull, WaitsForAnIngestThatAnotherProcessHolds) {
   EXPECT_EQ(decisions(), (Decisions{download}));
 }
 
+TEST_F(Pull, WaitsForAManifestAndAConfigThatAnotherProcessHolds) {
+  const auto image = image_of({{"a", {}}});
+  stores.lock_once = {ingest_ref(image.manifest), ingest_ref(image.config)};
+  pull();
+  EXPECT_TRUE(stores.lock_once.empty());
+  EXPECT_EQ(decisions(), (Decisions{download}));
+}
+
 TEST_F(Pull, UnpacksContentThatIsThereAlreadyWithoutDownloadingIt) {
   const auto image = image_of({{"a", {}}});
   options.unpack = false;

@@ -103,11 +103,17 @@ Awaitable<std::string> ContainerdContent::read(const Digest& digest, std::uint64
 
 Awaitable<std::unique_ptr<Ingest>> ContainerdContent::ingest(const std::string& ref,
                                                              const Descriptor& descriptor) {
+  std::unique_ptr<Ingest> opened = co_await open_ingest(ref, descriptor);
+  co_return opened;
+}
+
+Awaitable<std::unique_ptr<ContainerdIngest>> ContainerdContent::open_ingest(const std::string& ref,
+                                                                            const Descriptor& descriptor) {
   const auto impl = impl_;
   std::function<Awaitable<>(const std::string&)> drop = [impl](const std::string& name) {
     return impl->abort(name);
   };
-  auto opened = co_await open_ingest(impl->client, *impl->stub, std::move(drop), ref, descriptor);
+  auto opened = co_await open_write_stream(impl->client, *impl->stub, std::move(drop), ref, descriptor);
   co_return opened;
 }
 

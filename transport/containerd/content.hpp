@@ -9,6 +9,13 @@
 
 namespace lazypull {
 
+/// An open ingest of containerd's content store. Nobody else can write the same ref meanwhile.
+class ContainerdIngest : public Ingest {
+ public:
+  /// Ends the writing and leaves the ingest as it is; once, and instead of `commit`.
+  virtual Awaitable<void> close() = 0;
+};
+
 /// containerd's content store. What is opened or committed through a client with a lease belongs to the
 /// lease.
 class ContainerdContent final : public ContentStore {
@@ -22,6 +29,10 @@ class ContainerdContent final : public ContentStore {
   Awaitable<std::unique_ptr<BlobReader>> open(const Digest& digest) override;
   Awaitable<std::unique_ptr<Ingest>> ingest(const std::string& ref, const Descriptor& descriptor) override;
   Awaitable<void> abort(const std::string& ref) override;
+
+  /// As `ingest`.
+  Awaitable<std::unique_ptr<ContainerdIngest>> open_ingest(const std::string& ref,
+                                                           const Descriptor& descriptor);
 
   /// Everything that matches one of the filters ("labels.\"key\"==value"), or everything.
   Awaitable<std::vector<ContentInfo>> list(const std::vector<std::string>& filters);

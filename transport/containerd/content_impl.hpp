@@ -24,8 +24,8 @@ struct ContainerdContent::Impl {
 
 /// Opens the stream of Content/Write and asks how far the ingest is. `abort` drops the ingest once its stream
 /// has ended. Null if the content exists.
-Awaitable<std::unique_ptr<Ingest>> open_ingest(ContainerdClient client, content_api::Content::Stub& stub,
-                                               std::function<Awaitable<>(const std::string&)> abort,
-                                               std::string ref, Descriptor descriptor);
+Awaitable<std::unique_ptr<ContainerdIngest>> open_write_stream(
+    ContainerdClient client, content_api::Content::Stub& stub,
+    std::function<Awaitable<>(const std::string&)> abort, std::string ref, Descriptor descriptor);
 
 }  // namespace lazypull

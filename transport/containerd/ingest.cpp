@@ -37,10 +37,10 @@ Error ingest_error(const grpc::Status& status, const std::string& name) {
   return error;
 }
 
-class ContainerdIngest final : public Ingest {
+class StreamedIngest final : public ContainerdIngest {
  public:
-  ContainerdIngest(WriteStream stream, std::function<Awaitable<>(const std::string&)> abort, std::string ref,
-                   Descriptor descriptor, std::uint64_t offset)
+  StreamedIngest(WriteStream stream, std::function<Awaitable<>(const std::string&)> abort, std::string ref,
+                 Descriptor descriptor, std::uint64_t offset)
       : stream_(std::move(stream)),
         abort_(std::move(abort)),
         ref_(std::move(ref)),
@@ -53,6 +53,7 @@ class ContainerdIngest final : public Ingest {
   std::uint64_t offset() const noexcept override { return offset_; }
   Awaitable<void> write(std::span<const std::byte> bytes) override;
   Awaitable<CommitOutcome> commit(const Labels& labels) override;
+  Awaitable<void> close() override;
 
  private:
   Awaitable<> send(content_api::WriteAction action);
@@ -70,7 +71,7 @@ class ContainerdIngest final : public Ingest {
 };
 
 // Small writes are put together: the bytes are copied into the message in any case.
-Awaitable<void> ContainerdIngest::write(std::span<const std::byte> bytes) {
+Awaitable<void> StreamedIngest::write(std::span<const std::byte> bytes) {
   auto& data = *stream_.request().mutable_data();
   if (bytes.size() > descriptor_.size - sent_ - data.size()) {
     throw Error(Errc::size_mismatch, name_ + ": more than " + std::to_string(descriptor_.size) + " bytes");
@@ -83,7 +84,7 @@ Awaitable<void> ContainerdIngest::write(std::span<const std::byte> bytes) {
   }
 }
 
-Awaitable<CommitOutcome> ContainerdIngest::commit(const Labels& labels) {
+Awaitable<CommitOutcome> StreamedIngest::commit(const Labels& labels) {
   // The end's own answer must not be mistaken for that of a write.
   while (unanswered_ > 0) co_await receive();
   auto& request = stream_.request();
@@ -110,7 +111,12 @@ Awaitable<CommitOutcome> ContainerdIngest::commit(const Labels& labels) {
   co_return CommitOutcome::committed;
 }
 
-Awaitable<> ContainerdIngest::send(content_api::WriteAction action) {
+Awaitable<void> StreamedIngest::close() {
+  const auto status = co_await stream_.close();
+  if (!status.ok()) throw ingest_error(status, name_);
+}
+
+Awaitable<> StreamedIngest::send(content_api::WriteAction action) {
   while (unanswered_ >= window) co_await receive();
   auto& request = stream_.request();
   request.set_action(action);
@@ -126,7 +132,7 @@ Awaitable<> ContainerdIngest::send(content_api::WriteAction action) {
   request.mutable_data()->clear();
 }
 
-Awaitable<> ContainerdIngest::receive() {
+Awaitable<> StreamedIngest::receive() {
   const auto answer = co_await stream_.read();
   if (!answer) {
     Error error = co_await failure();
@@ -135,7 +141,7 @@ Awaitable<> ContainerdIngest::receive() {
   --unanswered_;
 }
 
-Awaitable<Error> ContainerdIngest::failure() {
+Awaitable<Error> StreamedIngest::failure() {
   const auto status = co_await stream_.finish();
   if (status.ok()) co_return Error(Errc::bad_response, name_ + ": containerd ended the stream");
   co_return ingest_error(status, name_);
@@ -143,9 +149,9 @@ Awaitable<Error> ContainerdIngest::failure() {
 
 }  // namespace
 
-Awaitable<std::unique_ptr<Ingest>> open_ingest(ContainerdClient client, content_api::Content::Stub& stub,
-                                               std::function<Awaitable<>(const std::string&)> abort,
-                                               std::string ref, Descriptor descriptor) {
+Awaitable<std::unique_ptr<ContainerdIngest>> open_write_stream(
+    ContainerdClient client, content_api::Content::Stub& stub,
+    std::function<Awaitable<>(const std::string&)> abort, std::string ref, Descriptor descriptor) {
   const CallOptions options = client.call("Content/Write " + ref, client.deadlines().ingest);
   const auto home = co_await asio::this_coro::executor;
   WriteStream stream(home, stub.async(), &content_api::Content::Stub::async::Write, options);
@@ -169,8 +175,8 @@ Awaitable<std::unique_ptr<Ingest>> open_ingest(ContainerdClient client, content_
   const auto offset = from_wire_size(answer->offset(), options.name);
   // Named in the first message only: containerd looks the digest up each time that it is.
   request.Clear();
-  co_return std::make_unique<ContainerdIngest>(std::move(stream), std::move(abort), std::move(ref),
-                                               std::move(descriptor), offset);
+  co_return std::make_unique<StreamedIngest>(std::move(stream), std::move(abort), std::move(ref),
+                                             std::move(descriptor), offset);
 }
 
 }  // namespace lazypull

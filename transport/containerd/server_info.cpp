@@ -17,6 +17,9 @@ namespace introspection = ::containerd::services::introspection::v1;
 namespace namespaces = ::containerd::services::namespaces::v1;
 namespace version = ::containerd::services::version::v1;
 
+constexpr std::string_view snapshotter_type = "io.containerd.snapshotter.v1";
+constexpr std::string_view content_type = "io.containerd.content.v1";
+
 SnapshotterInfo info_of(const introspection::Plugin& plugin) {
   SnapshotterInfo info;
   info.name = plugin.id();
@@ -58,19 +61,27 @@ Awaitable<std::vector<std::string>> list_namespaces(ContainerdClient client) {
   co_return names;
 }
 
-Awaitable<std::vector<SnapshotterInfo>> list_snapshotters(ContainerdClient client) {
+Awaitable<ServerPlugins> list_plugins(ContainerdClient client) {
   const auto stub = introspection::Introspection::NewStub(client.channel());
   introspection::PluginsRequest request;
-  request.add_filters("type==io.containerd.snapshotter.v1");
+  request.add_filters("type==" + std::string(snapshotter_type));
+  request.add_filters("type==" + std::string(content_type));
   const CallOptions options = client.call("Introspection/Plugins");
   const auto reply = co_await unary_call(
       stub->async(), &introspection::Introspection::StubInterface::async_interface::Plugins, request,
       options);
   require_ok(reply.status, options.name);
-  std::vector<SnapshotterInfo> all;
-  for (const auto& plugin : reply.message.plugins()) all.push_back(info_of(plugin));
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  co_return all;
+  ServerPlugins found;
+  for (const auto& plugin : reply.message.plugins()) {
+    auto info = info_of(plugin);
+    if (plugin.type() == snapshotter_type) found.snapshotters.push_back(std::move(info));
+    // A content store that is itself a proxy has no folder of containerd's form.
+    else if (plugin.id() == "content" && !info.is_proxy())
+      found.content_root = std::move(info.root);
+  }
+  std::sort(found.snapshotters.begin(), found.snapshotters.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  co_return found;
 }
 
 const SnapshotterInfo& find_snapshotter(const std::vector<SnapshotterInfo>& all, const std::string& name) {

@@ -32,8 +32,14 @@ struct SnapshotterInfo {
 
 Awaitable<ServerVersion> server_version(ContainerdClient client);
 Awaitable<std::vector<std::string>> list_namespaces(ContainerdClient client);
-/// By name; those that failed to load too.
-Awaitable<std::vector<SnapshotterInfo>> list_snapshotters(ContainerdClient client);
+
+/// What the daemon consists of, as far as a pull wants to know.
+struct ServerPlugins {
+  std::vector<SnapshotterInfo> snapshotters;  ///< by name; those that failed to load too
+  std::string content_root;                   ///< folder of the content store; empty if it does not say
+};
+
+Awaitable<ServerPlugins> list_plugins(ContainerdClient client);
 
 /// The usable snapshotter of that name. Throws Error{invalid_argument}, which names the usable ones, for one
 /// that does not exist, and Error{failed_precondition} with the daemon's reason for one that could not be
