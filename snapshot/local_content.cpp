@@ -21,6 +21,7 @@ namespace lazypull {
 namespace {
 
 constexpr std::size_t piece_bytes = 4U << 20U;
+constexpr std::size_t file_threads = 4;
 
 /// Whether containerd's name of an ingest is that of `ref` in the namespace: "default/17/layer-sha256:…".
 bool is_name_of(std::string_view name, std::string_view name_space, std::string_view ref) {
@@ -72,7 +73,7 @@ class LocalIngest final : public Ingest {
         hasher_.update(std::span(buffer).first(got));
         done += got;
       };
-      co_await local_.files_.run(std::move(job));
+      co_await local_.files_->run(std::move(job));
     }
   }
 
@@ -86,13 +87,13 @@ class LocalIngest final : public Ingest {
       hasher_.update(bytes);
       offset_ += bytes.size();
     };
-    co_await local_.files_.run(std::move(job));
+    co_await local_.files_->run(std::move(job));
   }
 
   Awaitable<CommitOutcome> commit(const Labels& labels) override {
     co_await verify();
     auto job = [this] { put_among_blobs(); };
-    co_await local_.files_.run(std::move(job));
+    co_await local_.files_->run(std::move(job));
     co_await held_->close();
     const auto adopted = co_await content_.open_ingest(ref_, descriptor_);
     if (!adopted) co_return CommitOutcome::already_exists;
@@ -140,7 +141,7 @@ class LocalIngest final : public Ingest {
     std::vector<std::byte> buffer(piece_bytes);
     for (std::uint64_t sent = into.offset(); sent < descriptor_.size;) {
       auto job = [&] { return read_at(file_, buffer, sent, data()); };
-      const std::size_t got = co_await local_.files_.run(std::move(job));
+      const std::size_t got = co_await local_.files_->run(std::move(job));
       if (got == 0) throw Error(Errc::internal, "ingest " + ref_ + " has shrunk");
       co_await into.write(std::span<const std::byte>(buffer).first(got));
       sent += got;
@@ -195,7 +196,8 @@ Awaitable<std::unique_ptr<Ingest>> LocalContent::ingest(ContainerdContent& conte
     if (held->offset() == 0 && ::ftruncate(file.get(), 0) != 0) throw_errno("truncate " + data.string());
     if (size_of(file, data) != held->offset()) file.reset();
   };
-  co_await files_.run(std::move(find));
+  if (!files_) files_.emplace(file_threads);
+  co_await files_->run(std::move(find));
   if (!file) co_return held;
   auto opened = std::make_unique<LocalIngest>(*this, content, std::move(held), ref, descriptor,
                                               std::move(folder), std::move(file));

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lazypull {
@@ -36,8 +37,8 @@ class LocalContent {
 
   std::filesystem::path root_;
   std::string name_space_;
-  BlockingPool files_{4};
-  bool adopts_ = true;  ///< false once containerd has not taken a blob that lay there
+  std::optional<BlockingPool> files_;  ///< made when first needed
+  bool adopts_ = true;                 ///< false once containerd has not taken a blob that lay there
 };
 
 }  // namespace lazypull
