@@ -26,7 +26,7 @@ if(LAZYPULL_STATIC_GRPC)
   target_link_libraries(lazypull_grpc INTERFACE "$<LINK_GROUP:RESCAN,${archives}>" OpenSSL::SSL OpenSSL::Crypto
                                                 Threads::Threads ${CMAKE_DL_LIBS})
 else()
-  target_link_libraries(lazypull_grpc INTERFACE gRPC::grpc++ protobuf::libprotobuf)
+  target_link_libraries(lazypull_grpc INTERFACE gRPC::grpc++ protobuf::libprotobuf re2)
 endif()
 
 # What the streaming unpack and the embedded store are built on: ISA-L inflates two to four times faster than zlib.
@@ -36,3 +36,6 @@ pkg_check_modules(LAZYPULL_ZSTD REQUIRED libzstd)
 find_package(SQLite3 3.35 REQUIRED)
 add_library(lazypull_files INTERFACE)
 target_link_libraries(lazypull_files INTERFACE isal zstd sqlite3)
+
+# hosts.toml is read with it; header-only, so that nothing is added to what the command needs at run time.
+find_path(LAZYPULL_TOMLPLUSPLUS NAMES toml++/toml.h REQUIRED)

@@ -16,7 +16,7 @@ install(TARGETS lazypull_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY engine transport snapshot
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lazypull
         FILES_MATCHING PATTERN "*.hpp"
-        PATTERN "content_impl.hpp" EXCLUDE PATTERN "convert.hpp" EXCLUDE PATTERN "mounts.hpp" EXCLUDE)
+        PATTERN "content_impl.hpp" EXCLUDE PATTERN "convert.hpp" EXCLUDE PATTERN "mounts.hpp" EXCLUDE PATTERN "snapshot_calls.hpp" EXCLUDE PATTERN "snapshot_service.hpp" EXCLUDE)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/lazypull)
 install(EXPORT lazypull-targets NAMESPACE lazypull:: DESTINATION ${package})

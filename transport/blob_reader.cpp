@@ -46,21 +46,6 @@ void check_encoding(const HttpHead& head) {
                                       ", which was not asked for");
 }
 
-BodyPlan plan_partial(const HttpHead& head, std::uint64_t size, std::uint64_t offset) {
-  const auto header = head.fields.find("Content-Range");
-  const auto range = header ? parse_content_range(*header) : std::nullopt;
-  if (!range) throw Error(Errc::bad_response, "206 Partial Content without a valid Content-Range");
-  if (range->size && *range->size != size) {
-    wrong_size("the blob has " + std::to_string(*range->size) + " bytes", size);
-  }
-  if (range->first != offset || range->last != size - 1) {
-    throw Error(Errc::bad_response, "asked for bytes " + std::to_string(offset) + "-" +
-                                        std::to_string(size - 1) + ", got " + std::to_string(range->first) +
-                                        "-" + std::to_string(range->last));
-  }
-  return {0, size - offset, offset};
-}
-
 class HttpBlobReader : public BlobReader {
  public:
   HttpBlobReader(RegistryResponse response, BodyPlan plan)
@@ -135,22 +120,44 @@ class InlineReader : public BlobReader {
 
 }  // namespace
 
+void check_partial(const HttpHead& head, ByteRange wanted, std::uint64_t size) {
+  check_encoding(head);
+  const auto asked = [&] {
+    return "asked for bytes " + std::to_string(wanted.first) + "-" + std::to_string(wanted.last);
+  };
+  if (head.status != 206) throw Error(Errc::bad_response, asked() + ", got " + head.status_line());
+  const auto header = head.fields.find("Content-Range");
+  const auto range = header ? parse_content_range(*header) : std::nullopt;
+  if (!range) throw Error(Errc::bad_response, "206 Partial Content without a valid Content-Range");
+  if (range->size && *range->size != size) {
+    wrong_size("the blob has " + std::to_string(*range->size) + " bytes", size);
+  }
+  if (range->first != wanted.first || range->last != wanted.last) {
+    throw Error(Errc::bad_response,
+                asked() + ", got " + std::to_string(range->first) + "-" + std::to_string(range->last));
+  }
+  const auto length = head.content_length();
+  if (length && *length != wanted.size()) {
+    throw Error(Errc::bad_response, asked() + ", but the body has " + std::to_string(*length) + " bytes");
+  }
+}
+
 BodyPlan plan_body(const HttpHead& head, std::uint64_t size, std::uint64_t offset) {
   if (head.status == 416) {
     if (offset > 0) wrong_size("the blob does not reach to byte " + std::to_string(offset), size);
     throw Error(Errc::bad_response, "416 Range Not Satisfiable, but no range was asked for");
   }
+  if (head.status == 206) {
+    if (offset == 0) throw Error(Errc::bad_response, "206 Partial Content, but no range was asked for");
+    check_partial(head, ByteRange{offset, size - 1}, size);
+    return {0, size - offset, offset};
+  }
   check_encoding(head);
-  if (head.status == 206 && offset == 0) {
-    throw Error(Errc::bad_response, "206 Partial Content, but no range was asked for");
-  }
-  const auto plan =
-      head.status == 206 ? plan_partial(head, size, offset) : BodyPlan{offset, size - offset, offset};
   const auto length = head.content_length();
-  if (length && *length != plan.skip + plan.keep) {
-    wrong_size("the server sends " + std::to_string(plan.offset - plan.skip + *length) + " bytes", size);
+  if (length && *length != size) {
+    wrong_size("the server sends " + std::to_string(*length) + " bytes", size);
   }
-  return plan;
+  return {offset, size - offset, offset};
 }
 
 std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan) {

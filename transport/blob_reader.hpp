@@ -23,6 +23,18 @@ struct BodyPlan {
 /// response is not to the request.
 BodyPlan plan_body(const HttpHead& head, std::uint64_t size, std::uint64_t offset);
 
+/// The bytes of a blob from `first` to `last`, which is one of them, as in a Range header.
+struct ByteRange {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+
+  std::uint64_t size() const noexcept { return last - first + 1; }
+};
+
+/// Checks that a response to a request for `wanted` is 206 with exactly that range of a blob of `size` bytes.
+/// Throws as `plan_body` does.
+void check_partial(const HttpHead& head, ByteRange wanted, std::uint64_t size);
+
 /// Reads through a buffer of 256 KiB; errors begin with `response.what`.
 std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/awaitable.hpp"
+#include "transport/proxy.hpp"
 #include "transport/tls_options.hpp"
 #include "transport/url.hpp"
 
@@ -32,8 +33,10 @@ class ByteStream {
 /// Resolves, connects and, where `tls` is given, shakes hands. Errors name the host: "resolve host H: …"
 /// (host_not_found or unavailable), "connect to H:P: …" (unavailable or timed_out), "TLS handshake with H:P:
 /// …" (tls_failure).
+///
+/// With a `proxy` the connection is to that; for TLS it makes a tunnel: "CONNECT H:P through proxy H:P: …".
 Awaitable<std::unique_ptr<ByteStream>> connect(asio::any_io_executor home, Origin origin,
                                                std::shared_ptr<const TlsContext> tls,
-                                               Clock::time_point until);
+                                               std::shared_ptr<const Proxy> proxy, Clock::time_point until);
 
 }  // namespace lazypull

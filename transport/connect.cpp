@@ -1,6 +1,7 @@
 #include "engine/error.hpp"
 #include "transport/byte_stream.hpp"
 #include "transport/host_lookup.hpp"
+#include "transport/proxy_tunnel.hpp"
 #include "transport/streams.hpp"
 
 #include <algorithm>
@@ -42,13 +43,18 @@ Awaitable<TimedSocket> connect_to_any(asio::any_io_executor home, std::vector<tc
 
 Awaitable<std::unique_ptr<ByteStream>> connect(asio::any_io_executor home, Origin origin,
                                                std::shared_ptr<const TlsContext> tls,
-                                               Clock::time_point until) {
-  auto endpoints = co_await look_up_host(origin, until);
-  std::string step = "connect to " + origin.host_port();
+                                               std::shared_ptr<const Proxy> proxy, Clock::time_point until) {
+  const auto peer = proxy ? proxy->origin : origin;
+  auto endpoints = co_await look_up_host(peer, until);
+  std::string step = std::string("connect to ") + (proxy ? "proxy " : "") + peer.host_port();
   std::exception_ptr failure;
   try {
     auto socket = co_await connect_to_any(home, std::move(endpoints), until);
     if (!tls) co_return make_plain_stream(std::move(socket));
+    if (proxy) {
+      step = "CONNECT " + origin.host_port() + " through proxy " + peer.host_port();
+      co_await open_tunnel(socket, *proxy, origin, until);
+    }
     step = "TLS handshake with " + origin.host_port();
     auto stream = co_await make_tls_stream(std::move(socket), origin.host, *tls, until);
     co_return stream;

@@ -4,9 +4,9 @@
 
 namespace lazypull {
 
-std::unique_ptr<HttpConnection> ConnectionPool::take(const Origin& origin, Clock::time_point now) {
+std::unique_ptr<HttpConnection> ConnectionPool::take(const ConnectionKey& key, Clock::time_point now) {
   drop_expired(now);
-  const auto found = idle_.find(origin);
+  const auto found = idle_.find(key);
   if (found == idle_.end()) return nullptr;
   auto& stack = found->second;
   std::unique_ptr<HttpConnection> connection;
@@ -18,11 +18,11 @@ std::unique_ptr<HttpConnection> ConnectionPool::take(const Origin& origin, Clock
   return connection;
 }
 
-void ConnectionPool::put(const Origin& origin, std::unique_ptr<HttpConnection> connection,
+void ConnectionPool::put(const ConnectionKey& key, std::unique_ptr<HttpConnection> connection,
                          Clock::time_point now) {
   drop_expired(now);
   if (!connection->reusable() || limits_.max_idle_per_origin == 0 || limits_.max_idle == 0) return;
-  auto& stack = idle_[origin];
+  auto& stack = idle_[key];
   if (stack.size() >= limits_.max_idle_per_origin) stack.erase(stack.begin());
   stack.push_back({std::move(connection), now});
   if (idle() > limits_.max_idle) drop_oldest();
@@ -30,7 +30,7 @@ void ConnectionPool::put(const Origin& origin, std::unique_ptr<HttpConnection> c
 
 std::size_t ConnectionPool::idle() const noexcept {
   std::size_t count = 0;
-  for (const auto& [origin, stack] : idle_) count += stack.size();
+  for (const auto& [key, stack] : idle_) count += stack.size();
   return count;
 }
 

@@ -2,6 +2,7 @@
 
 #include "engine/error.hpp"
 #include "transport/base64.hpp"
+#include "transport/credential_helper.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
@@ -17,6 +18,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t max_config_file_bytes = 1U << 20U;
+constexpr std::size_t max_helper_answers = 1000;
+constexpr std::chrono::minutes helper_answer_lifetime{1};
 
 std::string text_of(const json::object& object, std::string_view key) {
   const auto* value = object.if_contains(json::string_view(key.data(), key.size()));
@@ -85,6 +88,15 @@ DockerConfig DockerConfig::parse(std::string_view text, std::string_view origin)
   if (!value.is_object())
     throw Error(Errc::invalid_argument, std::string(origin) + ": it is not a JSON object");
   DockerConfig config;
+  config.store_ = text_of(value.get_object(), "credsStore");
+  const auto* helpers = value.get_object().if_contains("credHelpers");
+  if (helpers != nullptr && helpers->is_object()) {
+    for (const auto& [key, name] : helpers->get_object()) {
+      if (!name.is_string()) continue;
+      config.helpers_.emplace(canonical_key({key.data(), key.size()}),
+                              std::string(name.get_string().data(), name.get_string().size()));
+    }
+  }
   const auto* auths = value.get_object().if_contains("auths");
   if (auths == nullptr || !auths->is_object()) return config;
   for (const auto& [key, entry] : auths->get_object()) {
@@ -105,6 +117,16 @@ std::optional<Credentials> DockerConfig::find(std::string_view domain, std::stri
     if (key.size() <= host.size()) return std::nullopt;
     key.resize(key.rfind('/'));
   }
+}
+
+std::string DockerConfig::helper(std::string_view domain) const {
+  const auto found = helpers_.find(canonical_host(domain));
+  return found == helpers_.end() ? store_ : found->second;
+}
+
+std::string helper_server(std::string_view domain) {
+  const auto host = canonical_host(domain);
+  return host == "docker.io" ? "https://index.docker.io/v1/" : std::string(host);
 }
 
 std::vector<std::string> docker_config_paths(const Environment& environment) {
@@ -134,9 +156,33 @@ Awaitable<Credentials> DockerConfigCredentials::find(std::string domain, std::st
     const auto text = read_file(path);
     if (!text) continue;
     const auto config = DockerConfig::parse(*text, path);
+    const auto helper = config.helper(domain);
+    if (!helper.empty()) {
+      auto answer = co_await ask(helper, helper_server(domain));
+      if (!answer.empty()) co_return answer;
+    }
     if (auto found = config.find(domain, repository)) co_return std::move(*found);
   }
   co_return Credentials();
+}
+
+Awaitable<Credentials> DockerConfigCredentials::ask(std::string helper, std::string server) {
+  const HelperKey key = helper + " " + server;
+  const auto known = answers_.find(key);
+  if (known != answers_.end() && known->second.until > std::chrono::steady_clock::now()) {
+    co_return known->second.credentials;
+  }
+  std::function<Awaitable<>()> work = [&] { return ask_now(key, helper, server); };
+  co_await flights_.run(key, std::move(work));
+  co_return answers_[key].credentials;
+}
+
+Awaitable<> DockerConfigCredentials::ask_now(HelperKey key, std::string helper, std::string server) {
+  Answer answer;
+  answer.credentials = co_await ask_credential_helper(std::move(helper), std::move(server));
+  answer.until = std::chrono::steady_clock::now() + helper_answer_lifetime;
+  if (answers_.size() >= max_helper_answers) answers_.clear();
+  answers_.insert_or_assign(std::move(key), std::move(answer));
 }
 
 }  // namespace lazypull

@@ -1,5 +1,7 @@
 #include "transport/http_client.hpp"
 
+#include <boost/asio/steady_timer.hpp>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -32,6 +34,7 @@ HttpResponse::HttpResponse(HttpClient& client, std::unique_ptr<HttpConnection> c
       connection_(std::move(connection)),
       head_(std::move(head)),
       url_(request.url),
+      key_{request.url.origin(), request.access ? request.access : client.access()},
       what_(request.display()),
       started_(started) {
   log_.method = request.method;
@@ -47,9 +50,10 @@ HttpResponse::~HttpResponse() {
 void HttpResponse::finish() noexcept {
   try {
     if (connection_ && connection_->reusable()) {
-      client_.pool().put(url_.origin(), std::move(connection_), Clock::now());
+      client_.pool().put(key_, std::move(connection_), Clock::now());
     }
     connection_.reset();
+    pass_.release();
     if (logged_ || !client_.options().log) return;
     logged_ = true;
     log_.duration = Clock::now() - started_;
@@ -58,6 +62,11 @@ void HttpResponse::finish() noexcept {
                    // request's
     connection_.reset();
   }
+}
+
+void HttpResponse::hold(GatePass pass, HostGate& gate) {
+  gate_ = &gate;
+  if (connection_) pass_ = std::move(pass);
 }
 
 Awaitable<std::size_t> HttpResponse::read(std::span<std::byte> buffer) {
@@ -69,15 +78,27 @@ Awaitable<std::size_t> HttpResponse::read_within(std::span<std::byte> buffer,
   if (!connection_) co_return 0;
   std::exception_ptr failure;
   try {
+    buffer = buffer.first(std::min(buffer.size(), client_.bucket().piece()));
     const auto got = co_await connection_->read_body(buffer, Clock::now() + limit);
     log_.body_bytes += got;
+    if (gate_ != nullptr) gate_->on_bytes(got);
     if (connection_->body_complete()) finish();
+    if (client_.bucket().limited()) co_await keep_to_rate(got);
     co_return got;
   } catch (...) {
     failure = std::current_exception();
   }
   connection_.reset();
+  pass_.release();
   rethrow(failure, what_, ": no data for " + seconds_text(limit));
+}
+
+Awaitable<> HttpResponse::keep_to_rate(std::size_t bytes) {
+  const auto pause = client_.bucket().take(bytes, Clock::now());
+  if (pause.count() <= 0) co_return;
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer timer(executor, pause);
+  co_await timer.async_wait(asio::use_awaitable);
 }
 
 Awaitable<std::string> HttpResponse::read_all(std::size_t limit) {
@@ -116,24 +137,28 @@ Awaitable<std::string> HttpResponse::read_what_is_there(std::size_t limit) {
 }
 
 HttpClient::HttpClient(asio::any_io_executor home, HttpOptions options)
-    : home_(std::move(home)), options_(std::move(options)), pool_(options_.pool) {
-  if (options_.tls.any()) tls_ = std::make_shared<TlsContext>(options_.tls);
+    : home_(std::move(home)),
+      options_(std::move(options)),
+      pool_(options_.pool),
+      bucket_(options_.limit_rate, Clock::now()),
+      access_(std::make_shared<HostAccess>(options_.tls, options_.connect_timeout)) {
+  if (options_.tls.any()) access_->tls();
 }
 
-std::shared_ptr<const TlsContext> HttpClient::tls_for(const Origin& origin) {
-  if (!origin.tls) return nullptr;
-  if (!tls_) tls_ = std::make_shared<TlsContext>(options_.tls);
-  return tls_;
+ConnectionKey HttpClient::key_of(const HttpRequest& request) const {
+  return {request.url.origin(), request.access ? request.access : access_};
 }
 
 Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send(HttpRequest request) {
-  const auto started = Clock::now();
+  auto started = Clock::now();
   std::exception_ptr failure;
   try {
-    const auto wire = serialise(request, options_.user_agent);
-    auto response = co_await send_on_idle(request, wire, started);
-    if (response) co_return response;
-    response = co_await send_on_new(request, wire, started);
+    auto& gate = gates_.try_emplace(request.url.origin(), options_.max_connections_per_host).first->second;
+    auto pass = co_await gate.enter();
+    started = Clock::now();
+    auto response = co_await send_now(request, started);
+    gate.on_status(response->status());
+    response->hold(std::move(pass), gate);
     co_return response;
   } catch (...) {
     failure = std::current_exception();
@@ -142,11 +167,22 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send(HttpRequest request) {
   rethrow(failure, request.display(), ": no response within " + seconds_text(options_.response_timeout));
 }
 
+Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_now(const HttpRequest& request,
+                                                              Clock::time_point started) {
+  // A tunnel passes on what it is given; only plain HTTP is the proxy's own business.
+  const auto proxy = request.url.origin().tls ? nullptr : options_.proxies.proxy_of(request.url.origin());
+  const auto wire = serialise(request, options_.user_agent, proxy.get());
+  auto response = co_await send_on_idle(request, wire, started);
+  if (response) co_return response;
+  response = co_await send_on_new(request, wire, started);
+  co_return response;
+}
+
 // Null where there is no idle connection, or the server had closed it before it read the request.
 Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_idle(const HttpRequest& request,
                                                                   const std::string& wire,
                                                                   Clock::time_point started) {
-  auto connection = pool_.take(request.url.origin(), started);
+  auto connection = pool_.take(key_of(request), started);
   if (!connection) co_return nullptr;
   try {
     auto head = co_await exchange(*connection, request, wire);
@@ -161,7 +197,10 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_new(const HttpReque
                                                                  const std::string& wire,
                                                                  Clock::time_point started) {
   const auto& origin = request.url.origin();
-  auto stream = co_await connect(home_, origin, tls_for(origin), Clock::now() + options_.connect_timeout);
+  const auto access = key_of(request).access;
+  const auto tls = origin.tls ? access->tls() : nullptr;
+  const auto proxy = options_.proxies.proxy_of(origin);
+  auto stream = co_await connect(home_, origin, tls, proxy, Clock::now() + access->connect_timeout());
   auto connection = std::make_unique<HttpConnection>(std::move(stream));
   auto head = co_await exchange(*connection, request, wire);
   co_return std::make_unique<HttpResponse>(*this, std::move(connection), std::move(head), request, started);

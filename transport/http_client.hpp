@@ -2,11 +2,16 @@
 
 #include "engine/error.hpp"
 #include "transport/connection_pool.hpp"
+#include "transport/host_gate.hpp"
 #include "transport/http_message.hpp"
+#include "transport/proxy.hpp"
 #include "transport/tls_options.hpp"
+#include "transport/token_bucket.hpp"
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,10 +21,13 @@ namespace lazypull {
 struct HttpOptions {
   TlsOptions tls;
   PoolLimits pool;
+  std::size_t max_connections_per_host = 16;  ///< requests under way at once; adapts below it; 0 is no limit
+  std::uint64_t limit_rate = 0;               ///< of all bodies together, bytes a second; 0 is no limit
   std::chrono::milliseconds connect_timeout{std::chrono::seconds{30}};  ///< name lookup, TCP and TLS together
   std::chrono::milliseconds response_timeout{
       std::chrono::minutes{2}};  ///< from the request to the whole head
   std::chrono::milliseconds progress_timeout{std::chrono::minutes{5}};  ///< between bytes of a body
+  ProxyRules proxies;
   std::string user_agent = "lazypull/0.1.0";
   RequestLogger log;  ///< optional
 };
@@ -33,6 +41,8 @@ class HttpResponse {
  public:
   HttpResponse(HttpClient& client, std::unique_ptr<HttpConnection> connection, HttpHead head,
                const HttpRequest& request, Clock::time_point started);
+  /// The place of its request among those under way; given up with the connection.
+  void hold(GatePass pass, HostGate& gate);
   ~HttpResponse();
   HttpResponse(const HttpResponse&) = delete;
   HttpResponse& operator=(const HttpResponse&) = delete;
@@ -53,20 +63,25 @@ class HttpResponse {
 
  private:
   Awaitable<std::size_t> read_within(std::span<std::byte> buffer, std::chrono::milliseconds limit);
+  Awaitable<> keep_to_rate(std::size_t bytes);
   void finish() noexcept;
 
   HttpClient& client_;
   std::unique_ptr<HttpConnection> connection_;  // null once the body is complete
   HttpHead head_;
   Url url_;
+  ConnectionKey key_;
   std::string what_;
   RequestLog log_;
   Clock::time_point started_;
   bool logged_ = false;
+  GatePass pass_;
+  HostGate* gate_ = nullptr;
 };
 
 /// Sends requests over pooled connections: one exchange each, no redirects, and no retries but that of a
-/// kept-alive connection which turns out to be dead. Must be destroyed before the context of `home`.
+/// kept-alive connection which turns out to be dead. A request waits while too many to its host are under
+/// way, and bodies are read no faster than the rate allows. Must be destroyed before the context of `home`.
 class HttpClient {
  public:
   /// Throws Error{invalid_argument} for TLS files that cannot be used.
@@ -78,6 +93,8 @@ class HttpClient {
 
   const HttpOptions& options() const noexcept { return options_; }
   ConnectionPool& pool() noexcept { return pool_; }
+  TokenBucket& bucket() noexcept { return bucket_; }
+  const std::shared_ptr<HostAccess>& access() const noexcept { return access_; }
 
  private:
   Awaitable<std::unique_ptr<HttpResponse>> send_on_idle(const HttpRequest& request, const std::string& wire,
@@ -86,13 +103,16 @@ class HttpClient {
                                                        Clock::time_point started);
   Awaitable<HttpHead> exchange(HttpConnection& connection, const HttpRequest& request,
                                const std::string& wire);
-  std::shared_ptr<const TlsContext> tls_for(const Origin& origin);
+  Awaitable<std::unique_ptr<HttpResponse>> send_now(const HttpRequest& request, Clock::time_point started);
+  ConnectionKey key_of(const HttpRequest& request) const;
   void log_failure(const HttpRequest& request, Clock::time_point started, const Error& failure) const;
 
   asio::any_io_executor home_;
   HttpOptions options_;
   ConnectionPool pool_;
-  std::shared_ptr<const TlsContext> tls_;  // made when first needed: loading the system's CAs takes its time
+  std::map<Origin, HostGate> gates_;
+  TokenBucket bucket_;
+  std::shared_ptr<HostAccess> access_;  // of requests that have none of their own
 };
 
 }  // namespace lazypull

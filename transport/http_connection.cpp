@@ -31,10 +31,14 @@ void append_line(std::string& out, std::string_view name, std::string_view value
 
 }  // namespace
 
-std::string serialise(const HttpRequest& request, std::string_view user_agent) {
-  std::string out = request.method + " " + request.url.target() + " HTTP/1.1\r\n";
+std::string serialise(const HttpRequest& request, std::string_view user_agent, const Proxy* proxy) {
+  const auto target = proxy != nullptr ? request.url.str() : request.url.target();
+  std::string out = request.method + " " + target + " HTTP/1.1\r\n";
   append_line(out, "Host", request.url.origin().authority());
-  append_line(out, "User-Agent", user_agent);
+  if (!request.fields.find("User-Agent")) append_line(out, "User-Agent", user_agent);
+  if (proxy != nullptr && !proxy->authorization.empty()) {
+    append_line(out, "Proxy-Authorization", proxy->authorization);
+  }
   for (const auto& field : request.fields) append_line(out, field.name, field.value);
   if (!request.body.empty()) append_line(out, "Content-Length", std::to_string(request.body.size()));
   return out + "\r\n" + request.body;

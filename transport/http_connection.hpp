@@ -16,7 +16,9 @@ inline constexpr std::size_t max_response_head_bytes = 64U << 10U;
 
 /// The request as it goes over the wire (RFC 9112). Throws Error{bad_response} for a field value that
 /// contains control characters: some come from servers, such as tokens.
-std::string serialise(const HttpRequest& request, std::string_view user_agent);
+/// With a `proxy` the request is to that, which passes it on: the URL is then in absolute form, and the
+/// proxy's credentials come with it.
+std::string serialise(const HttpRequest& request, std::string_view user_agent, const Proxy* proxy = nullptr);
 
 /// One HTTP/1.1 connection: a request, its response's head, its body to the end, and the next request. After
 /// an error, or with a body left unread, it cannot be used again. Errors do not name the request.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ class HttpFields {
   std::vector<Field> fields_;
 };
 
+class HostAccess;
+
 /// Host, User-Agent and Content-Length are added when it is sent.
 struct HttpRequest {
   HttpRequest(std::string request_method, Url request_url)
@@ -41,6 +44,8 @@ struct HttpRequest {
   Url url;
   HttpFields fields;
   std::string body;
+  std::shared_ptr<HostAccess> access;  ///< null: as the client's options say
+  bool patient = true;                 ///< whether waiting and trying again is better than a failure
 
   /// For messages: "GET https://registry.example.com/v2/app/manifests/1".
   std::string display() const { return method + " " + url.display(); }

@@ -1,6 +1,8 @@
 #include "transport/registry_client.hpp"
 
 #include "transport/blob_reader.hpp"
+#include "transport/failover_reader.hpp"
+#include "transport/host_blob.hpp"
 #include "transport/registry_error.hpp"
 #include "transport/resolved_manifest.hpp"
 
@@ -15,31 +17,6 @@ constexpr std::string_view accepted_manifests =
     "application/vnd.docker.distribution.manifest.v2+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*";
-
-HttpFields blob_fields(const Descriptor& descriptor, std::uint64_t offset) {
-  HttpFields fields;
-  const bool known = !descriptor.media_type.empty();
-  fields.add("Accept", known ? descriptor.media_type + ", */*" : "*/*");
-  // Ranges and sizes are of the blob itself, and its digest too.
-  fields.add("Accept-Encoding", "identity");
-  if (offset > 0) fields.add("Range", "bytes=" + std::to_string(offset) + "-");
-  return fields;
-}
-
-Awaitable<std::unique_ptr<BlobReader>> read_response(RegistryResponse response, const Descriptor& descriptor,
-                                                     std::uint64_t offset) {
-  const int status = response.http->status();
-  if (status != 200 && status != 206 && status != 416) {
-    const auto failure = co_await failure_of(*response.http, response.what);
-    throw failure;
-  }
-  try {
-    const auto plan = plan_body(response.http->head(), descriptor.size, offset);
-    co_return make_blob_reader(std::move(response), plan);
-  } catch (const Error& error) {
-    throw error.with_context(response.what);
-  }
-}
 
 // Refusals after which GET may do better, or at least tell why.
 bool worth_a_get(int status) {
@@ -56,26 +33,38 @@ Origin registry_origin(const Reference& reference, const RegistryOptions& option
 }
 
 RegistryClient::RegistryClient(asio::any_io_executor home, RegistryOptions options)
-    : options_(std::move(options)),
-      transport_(std::move(home), options_.http, options_.retry, options_.max_redirects) {}
+    : core_(std::make_shared<RegistryCore>(std::move(home), std::move(options))) {}
 
-Awaitable<RegistryCall> RegistryClient::make_call(const Reference& reference, const std::string& method,
-                                                  const std::string& path) {
-  RegistryCall call(method,
-                    Url(registry_origin(reference, options_), "/v2/" + reference.repository() + path));
-  call.repository = reference.repository();
-  if (options_.user) {
-    call.credentials = *options_.user;
-  } else if (options_.credentials) {
-    call.credentials = co_await options_.credentials->find(reference.domain(), reference.repository());
-  }
-  co_return call;
+void RegistryClient::reload() {
+  core_->hosts.reload();
+}
+
+std::size_t RegistryClient::distrusted() const noexcept {
+  return core_->health.distrusted();
 }
 
 Awaitable<Descriptor> RegistryClient::resolve(const Reference& reference) {
-  auto call = co_await make_call(reference, "HEAD", "/manifests/" + reference.object());
+  // A mirror may be trusted with what a digest says and yet not with what a tag means.
+  const auto need = reference.digest() ? HostNeed::pull : HostNeed::resolve;
+  HostTrial trial(core_->hosts.of(reference), need, core_->health, reference.name(), reference.digest());
+  while (const auto* host = trial.next()) {
+    std::exception_ptr failure;
+    try {
+      auto descriptor = co_await resolve_at(*host, trial.is_last(), reference);
+      trial.succeeded();
+      co_return descriptor;
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    trial.failed(failure);
+  }
+  trial.give_up();
+}
+
+Awaitable<Descriptor> RegistryClient::resolve_at(RegistryHost host, bool is_last, Reference reference) {
+  auto call = co_await core_->make_call(host, reference, "HEAD", "/manifests/" + reference.object(), is_last);
   call.fields.add("Accept", std::string(accepted_manifests));
-  const auto response = co_await transport_.send(std::move(call));
+  auto response = co_await core_->transport.send(std::move(call));
   const int status = response.http->status();
   if (status != 200 && !worth_a_get(status)) {
     const auto failure = co_await failure_of(*response.http, response.what);
@@ -83,30 +72,31 @@ Awaitable<Descriptor> RegistryClient::resolve(const Reference& reference) {
   }
   if (status == 200) {
     try {
-      auto described = descriptor_of_head(response.http->head(), reference, options_.manifest_limit);
+      auto described = descriptor_of_head(response.http->head(), reference, core_->options.manifest_limit);
       if (described) co_return std::move(*described);
     } catch (const Error& error) {
       throw error.with_context(response.what);
     }
   }
-  auto descriptor = co_await resolve_by_get(reference);
+  response.http.reset();
+  auto descriptor = co_await resolve_by_get(std::move(host), is_last, std::move(reference));
   co_return descriptor;
 }
 
-Awaitable<Descriptor> RegistryClient::resolve_by_get(const Reference& reference) {
-  auto call = co_await make_call(reference, "GET", "/manifests/" + reference.object());
+Awaitable<Descriptor> RegistryClient::resolve_by_get(RegistryHost host, bool is_last, Reference reference) {
+  const auto limit = core_->options.manifest_limit;
+  auto call = co_await core_->make_call(std::move(host), reference, "GET", "/manifests/" + reference.object(),
+                                        is_last);
   call.fields.add("Accept", std::string(accepted_manifests));
   call.fields.add("Accept-Encoding", "identity");
-  const auto response = co_await transport_.send(std::move(call));
+  const auto response = co_await core_->transport.send(std::move(call));
   if (response.http->status() != 200) {
     const auto failure = co_await failure_of(*response.http, response.what);
     throw failure;
   }
   const auto announced = response.http->head().content_length().value_or(0);
-  if (announced > options_.manifest_limit) {
-    throw manifest_too_large(announced, options_.manifest_limit).with_context(response.what);
-  }
-  const auto body = co_await response.http->read_all(static_cast<std::size_t>(options_.manifest_limit));
+  if (announced > limit) throw manifest_too_large(announced, limit).with_context(response.what);
+  const auto body = co_await response.http->read_all(static_cast<std::size_t>(limit));
   try {
     co_return descriptor_of_body(response.http->head(), body, reference);
   } catch (const Error& error) {
@@ -131,14 +121,8 @@ Awaitable<std::unique_ptr<BlobReader>> RegistryClient::open(const Reference& rep
     auto reader = co_await open_foreign(descriptor, offset, foreign_failures);
     if (reader) co_return reader;
   }
-  const bool manifest =
-      media_type::is_manifest(descriptor.media_type) || media_type::is_index(descriptor.media_type);
-  const std::string path = (manifest ? "/manifests/" : "/blobs/") + descriptor.digest.str();
-  auto call = co_await make_call(repository, "GET", path);
-  call.fields = blob_fields(descriptor, offset);
   try {
-    auto response = co_await transport_.send(std::move(call));
-    auto reader = co_await read_response(std::move(response), descriptor, offset);
+    auto reader = co_await open_at_hosts(core_, repository, descriptor, offset);
     co_return reader;
   } catch (const Error& error) {
     if (foreign_failures.empty() || error.code() == Errc::cancelled) throw;
@@ -155,7 +139,7 @@ Awaitable<std::unique_ptr<BlobReader>> RegistryClient::open_foreign(const Descri
     try {
       RegistryCall call("GET", Url::parse(descriptor.urls[i]));
       call.fields = blob_fields(descriptor, offset);
-      auto response = co_await transport_.send_anonymously(std::move(call));
+      auto response = co_await core_->transport.send_anonymously(std::move(call));
       auto reader = co_await read_response(std::move(response), descriptor, offset);
       co_return reader;
     } catch (const Error& error) {

@@ -2,34 +2,42 @@
 
 #include "engine/ports.hpp"
 #include "transport/registry_options.hpp"
-#include "transport/registry_transport.hpp"
 
+#include <cstddef>
 #include <memory>
 
 namespace lazypull {
 
-/// A client of the OCI distribution API: turns references into descriptors and opens blobs, of any registry.
-/// Connections and tokens are shared between all pulls of a client. Must outlive the readers that it opens,
-/// and be destroyed before the context of `home`.
+struct RegistryCore;
+struct RegistryHost;
+
+/// A client of the OCI distribution API: turns references into descriptors and opens blobs, of any registry
+/// and its mirrors. Connections, tokens and what is known about hosts are shared between all pulls of a
+/// client. Must be destroyed, as well as the readers that it opens, before the context of `home`.
 class RegistryClient : public Resolver, public Fetcher {
  public:
   /// Throws Error{invalid_argument} for TLS files that cannot be used.
   RegistryClient(asio::any_io_executor home, RegistryOptions options);
 
-  /// HEAD of the manifest; where that is refused or does not tell the digest, GET, which is then hashed.
+  /// HEAD of the manifest; where that is refused or does not tell the digest, GET, which is then hashed. The
+  /// hosts of the registry are asked in order until one answers with a manifest.
   Awaitable<Descriptor> resolve(const Reference& reference) override;
   Awaitable<std::unique_ptr<BlobReader>> open(const Reference& repository, const Descriptor& descriptor,
                                               std::uint64_t offset) override;
 
+  /// Reads hosts.toml and TLS files anew when they are needed next.
+  void reload();
+  /// How many blobs mirrors have been found to serve wrong. A pull that failed for that reason gets them from
+  /// another host when it is tried again.
+  std::size_t distrusted() const noexcept;
+
  private:
-  Awaitable<RegistryCall> make_call(const Reference& reference, const std::string& method,
-                                    const std::string& path);
-  Awaitable<Descriptor> resolve_by_get(const Reference& reference);
+  Awaitable<Descriptor> resolve_at(RegistryHost host, bool is_last, Reference reference);
+  Awaitable<Descriptor> resolve_by_get(RegistryHost host, bool is_last, Reference reference);
   Awaitable<std::unique_ptr<BlobReader>> open_foreign(const Descriptor& descriptor, std::uint64_t offset,
                                                       std::string& failures);
 
-  RegistryOptions options_;
-  RegistryTransport transport_;
+  std::shared_ptr<RegistryCore> core_;
 };
 
 }  // namespace lazypull

@@ -12,6 +12,12 @@ constexpr std::size_t max_known_challenges = 1000;
 HttpRequest make_request(const RegistryCall& call, const Url& url) {
   HttpRequest request(call.method, url);
   request.fields = call.fields;
+  request.access = call.access;
+  request.patient = call.patient;
+  if (url.origin() != call.url.origin()) return request;
+  for (const auto& field : call.host_fields) {
+    if (!call.fields.find(field.name)) request.fields.add(field.name, field.value);
+  }
   return request;
 }
 
@@ -36,7 +42,9 @@ Awaitable<RegistryResponse> RegistryTransport::follow(RegistryCall call, Authori
   const auto what = answer.what;
   for (int redirects = 0;; ++redirects) {
     try {
-      if (authorization == Authorization::as_asked) {
+      const bool has_own = call.host_fields.find("Authorization") && url.origin() == call.url.origin();
+      answer.http.reset();
+      if (authorization == Authorization::as_asked && !has_own) {
         answer.http = co_await send_authorized(call, url);
       } else {
         auto request = make_request(call, url);
@@ -64,8 +72,8 @@ Awaitable<std::unique_ptr<HttpResponse>> RegistryTransport::send_authorized(cons
   AuthFlow flow(url.origin(), call.repository, credentials);
   auto action = flow.begin(known_challenge(key));
   for (;;) {
-    if (action == AuthAction::get_token) action = co_await get_token(flow, call, credentials);
     auto request = make_request(call, url);
+    if (action == AuthAction::get_token) action = co_await get_token(flow, call, request, credentials);
     if (action == AuthAction::send_basic)
       request.fields.add("Authorization", basic_authorization(credentials));
     if (action == AuthAction::send_bearer)
@@ -86,9 +94,10 @@ Awaitable<std::unique_ptr<HttpResponse>> RegistryTransport::send_authorized(cons
 }
 
 Awaitable<AuthAction> RegistryTransport::get_token(AuthFlow& flow, const RegistryCall& call,
-                                                   Credentials credentials) {
+                                                   const HttpRequest& request, Credentials credentials) {
   try {
-    auto answer = co_await tokens_.token(flow.token_request(), std::move(credentials), flow.refused_token());
+    auto answer =
+        co_await tokens_.token(flow.token_request(), std::move(credentials), flow.refused_token(), request);
     co_return flow.on_token(std::move(answer.token), answer.cached);
   } catch (const Error& error) {
     throw error.with_context(call.method + " " + call.url.display() + ": authorization");

@@ -20,7 +20,10 @@ struct RegistryCall {
   Url url;
   HttpFields fields;
   std::string repository;
-  Credentials credentials;  ///< for the URL's origin and no other
+  Credentials credentials;             ///< for the URL's origin and no other
+  HttpFields host_fields;              ///< likewise; Authorization among them goes before the credentials
+  std::shared_ptr<HostAccess> access;  ///< null: as the client's options say; redirects and tokens share it
+  bool patient = true;                 ///< see HttpRequest
 };
 
 struct RegistryResponse {
@@ -46,7 +49,8 @@ class RegistryTransport {
 
   Awaitable<RegistryResponse> follow(RegistryCall call, Authorization authorization);
   Awaitable<std::unique_ptr<HttpResponse>> send_authorized(const RegistryCall& call, const Url& url);
-  Awaitable<AuthAction> get_token(AuthFlow& flow, const RegistryCall& call, Credentials credentials);
+  Awaitable<AuthAction> get_token(AuthFlow& flow, const RegistryCall& call, const HttpRequest& request,
+                                  Credentials credentials);
   std::optional<Challenge> known_challenge(const ChallengeKey& key) const;
   void remember(const ChallengeKey& key, const std::optional<Challenge>& challenge);
 

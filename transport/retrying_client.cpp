@@ -23,7 +23,8 @@ Awaitable<std::unique_ptr<HttpResponse>> RetryingClient::send(HttpRequest reques
     }
     if (failure) outcome.failure = as_error(failure).code();
     const double jitter = std::uniform_real_distribution<double>(0, 1)(random_);
-    const auto delay = retry_delay(policy_, attempts, outcome, jitter, std::chrono::system_clock::now());
+    auto delay = retry_delay(policy_, attempts, outcome, jitter, std::chrono::system_clock::now());
+    if (!request.patient) delay.reset();
     if (!delay && failure) std::rethrow_exception(failure);
     if (!delay) co_return response;
     if (response) co_await response->read_what_is_there(max_error_body_bytes);

@@ -3,6 +3,9 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
 
 namespace lazypull {
 
@@ -23,6 +26,49 @@ constexpr std::size_t read_buffer_bytes = 128U << 10U;
   throw Error(Errc::invalid_argument, reason.empty() ? what : what + ": " + reason);
 }
 
+using Native = std::shared_ptr<SSL_CTX>;
+
+Native load(const ClientCertificate& client) {
+  const Native holder(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+  if (!holder) fail("TLS");
+  const auto& key = client.key_file.empty() ? client.cert_file : client.key_file;
+  if (SSL_CTX_use_certificate_chain_file(holder.get(), client.cert_file.c_str()) != 1) {
+    fail("client certificate file " + client.cert_file);
+  }
+  if (SSL_CTX_use_PrivateKey_file(holder.get(), key.c_str(), SSL_FILETYPE_PEM) != 1 ||
+      SSL_CTX_check_private_key(holder.get()) != 1) {
+    fail("client key file " + key);
+  }
+  return holder;
+}
+
+bool issued_by_one_of(const Native& client, const STACK_OF(X509_NAME) * authorities) {
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(client.get(), &chain);
+  for (int i = 0; i < sk_X509_NAME_num(authorities); ++i) {
+    const auto* name = sk_X509_NAME_value(authorities, i);
+    const auto* leaf = SSL_CTX_get0_certificate(client.get());
+    if (X509_NAME_cmp(X509_get_issuer_name(leaf), name) == 0) return true;
+    for (int j = 0; j < sk_X509_num(chain); ++j) {
+      if (X509_NAME_cmp(X509_get_issuer_name(sk_X509_value(chain, j)), name) == 0) return true;
+    }
+  }
+  return false;
+}
+
+// Called when the server asks for a certificate. A server that names no authority takes any.
+int choose_client(SSL* ssl, void* argument) {
+  const auto& clients = *static_cast<const std::vector<Native>*>(argument);
+  const auto* authorities = SSL_get0_peer_CA_list(ssl);
+  const auto fits = [&](const Native& client) { return issued_by_one_of(client, authorities); };
+  auto chosen = std::find_if(clients.begin(), clients.end(), fits);
+  if (chosen == clients.end()) chosen = clients.begin();
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(chosen->get(), &chain);
+  return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(chosen->get()),
+                              SSL_CTX_get0_privatekey(chosen->get()), chain, 1);
+}
+
 }  // namespace
 
 TlsContext::TlsContext(const TlsOptions& options)
@@ -41,20 +87,12 @@ TlsContext::TlsContext(const TlsOptions& options)
   static constexpr unsigned char http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
   SSL_CTX_set_alpn_protos(context, http11, sizeof http11);
   if (verifies_ && SSL_CTX_set_default_verify_paths(context) != 1) fail("system CA certificates");
-  if (!options.ca_file.empty() && SSL_CTX_load_verify_file(context, options.ca_file.c_str()) != 1) {
-    fail("CA certificate file " + options.ca_file);
+  for (const auto& file : options.ca_files) {
+    if (SSL_CTX_load_verify_file(context, file.c_str()) != 1) fail("CA certificate file " + file);
   }
-  if (options.cert_file.empty() != options.key_file.empty()) {
-    fail("a client certificate needs both a certificate file and a key file");
-  }
-  if (options.cert_file.empty()) return;
-  if (SSL_CTX_use_certificate_chain_file(context, options.cert_file.c_str()) != 1) {
-    fail("client certificate file " + options.cert_file);
-  }
-  if (SSL_CTX_use_PrivateKey_file(context, options.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    fail("client key file " + options.key_file);
-  }
-  if (SSL_CTX_check_private_key(context) != 1) fail("client key file " + options.key_file);
+  for (const auto& client : options.clients) clients_.push_back(load(client));
+  // Connections end their handshake before the context goes, so that what it refers to is there.
+  if (!clients_.empty()) SSL_CTX_set_cert_cb(context, choose_client, &clients_);
 }
 
 }  // namespace lazypull

@@ -43,7 +43,7 @@ Error without_secrets(const Error& error, const Credentials& credentials) {
 }  // namespace
 
 Awaitable<TokenClient::Answer> TokenClient::token(TokenRequest request, Credentials credentials,
-                                                  std::string refused) {
+                                                  std::string refused, const HttpRequest& like) {
   const auto key = cache_key(request, credentials);
   const auto* known = find(key);
   Answer answer;
@@ -53,7 +53,7 @@ Awaitable<TokenClient::Answer> TokenClient::token(TokenRequest request, Credenti
     co_return answer;
   }
   cache_.erase(key);
-  std::function<Awaitable<>()> work = [&] { return fetch(key, request, credentials); };
+  std::function<Awaitable<>()> work = [&] { return fetch(key, request, credentials, like); };
   co_await flights_.run(key, std::move(work));
   known = find(key);
   if (known == nullptr) throw Error(Errc::internal, "a token vanished from the cache");
@@ -79,13 +79,14 @@ void TokenClient::keep(const std::string& key, Token token) {
 }
 
 Awaitable<> TokenClient::fetch(const std::string& key, const TokenRequest& request,
-                               const Credentials& credentials) {
+                               const Credentials& credentials, const HttpRequest& like) {
   TokenFlow flow(credentials);
   auto step = flow.begin();
   std::unique_ptr<HttpResponse> response;
   while (step != TokenStep::accept && step != TokenStep::fail) {
     if (response) co_await response->read_what_is_there(max_error_body_bytes);
-    response = co_await ask(step, request, credentials);
+    response.reset();
+    response = co_await ask(step, request, credentials, like);
     step = flow.on_status(response->status());
   }
   if (step == TokenStep::fail) {
@@ -102,8 +103,11 @@ Awaitable<> TokenClient::fetch(const std::string& key, const TokenRequest& reque
 
 // Follows redirects of GET only: a POST has a secret in its body, which is for the realm alone.
 Awaitable<std::unique_ptr<HttpResponse>> TokenClient::ask(TokenStep step, const TokenRequest& request,
-                                                          const Credentials& credentials) {
+                                                          const Credentials& credentials,
+                                                          const HttpRequest& like) {
   auto http_request = make_token_request(step, request, credentials);
+  http_request.access = like.access;
+  http_request.patient = like.patient;
   const auto realm = http_request.url.origin();
   for (int redirects = 0;; ++redirects) {
     auto response = co_await client_.send(http_request);
@@ -117,6 +121,8 @@ Awaitable<std::unique_ptr<HttpResponse>> TokenClient::ask(TokenStep step, const 
     const auto anonymous = make_token_request(TokenStep::get_anonymous, request, credentials);
     HttpRequest next("GET", std::move(target));
     next.fields = next.url.origin() == realm ? http_request.fields : anonymous.fields;
+    next.access = like.access;
+    next.patient = like.patient;
     http_request = std::move(next);
   }
 }

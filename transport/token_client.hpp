@@ -21,9 +21,11 @@ class TokenClient {
     bool cached = false;
   };
 
-  /// A token that is not `refused`. Throws Error{unauthorized} where the service refuses, otherwise what went
-  /// wrong with the request; the message names the service's URL and no secret.
-  Awaitable<Answer> token(TokenRequest request, Credentials credentials, std::string refused);
+  /// A token that is not `refused`. `like` is the request that needs it: the service is reached with the same
+  /// TLS options and the same patience. Throws Error{unauthorized} where the service refuses, otherwise what
+  /// went wrong with the request; the message names the service's URL and no secret.
+  Awaitable<Answer> token(TokenRequest request, Credentials credentials, std::string refused,
+                          const HttpRequest& like);
 
  private:
   struct Cached {
@@ -32,9 +34,10 @@ class TokenClient {
   };
 
   const std::string* find(const std::string& key);
-  Awaitable<> fetch(const std::string& key, const TokenRequest& request, const Credentials& credentials);
+  Awaitable<> fetch(const std::string& key, const TokenRequest& request, const Credentials& credentials,
+                    const HttpRequest& like);
   Awaitable<std::unique_ptr<HttpResponse>> ask(TokenStep step, const TokenRequest& request,
-                                               const Credentials& credentials);
+                                               const Credentials& credentials, const HttpRequest& like);
   void keep(const std::string& key, Token token);
 
   RetryingClient& client_;

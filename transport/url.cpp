@@ -37,6 +37,15 @@ bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
 
+// What a host is once its percent-encoding is undone: "a%40b" or "a%2Fb" is none, and would be another one
+// wherever it is written into a URL or a header.
+bool is_host_name(std::string_view host) {
+  return std::all_of(host.begin(), host.end(), [](char c) {
+    const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return alphanumeric || std::string_view("-._~").find(c) != std::string_view::npos;
+  });
+}
+
 // Servers send such characters as they are; every client copes by encoding them.
 std::string encode_illegal(std::string_view text) {
   std::string result;
@@ -72,7 +81,7 @@ Url from_view(const boost::urls::url_view& view, std::string_view text) {
   const auto host = view.host_address();
   origin.host = lower(std::string_view(host.data(), host.size()));
   if (origin.host.empty()) refuse(text, "it has no host");
-  if (std::any_of(origin.host.begin(), origin.host.end(), [](char c) { return is_control(c) || c == ' '; })) {
+  if (view.host_type() != boost::urls::host_type::ipv6 && !is_host_name(origin.host)) {
     refuse(text, "its host is malformed");
   }
   origin.port = origin.tls ? 443 : 80;

@@ -44,6 +44,7 @@ std::shared_ptr<SSL_CTX> make_context(const Identity& identity, const Identity* 
     const auto authority = std::unique_ptr<X509, decltype(&X509_free)>(
         PEM_read_bio_X509(bio(client_authority->certificate).get(), nullptr, nullptr, nullptr), X509_free);
     X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), authority.get());
+    SSL_CTX_add_client_CA(context.get(), authority.get());
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
   return context;

@@ -261,7 +261,7 @@ class HttpsClientTest : public HttpClientTest {
 TEST_F(HttpsClientTest, TrustsAServerOfAGivenAuthority) {
   ScriptedServer server(make_identity({"127.0.0.1"}, &authority));
   serve(server);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
   EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
   EXPECT_EQ(server.connections(), 1U);
@@ -280,7 +280,7 @@ TEST_F(HttpsClientTest, RefusesASelfSignedCertificate) {
 TEST_F(HttpsClientTest, RefusesACertificateForAnotherHost) {
   ScriptedServer server(make_identity({"registry.example.com", "127.0.0.2"}, &authority));
   serve(server);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   const auto by_address = failure(server.url() + "/x");
   EXPECT_EQ(by_address.code(), Errc::tls_failure);
   EXPECT_NE(by_address.message().find("IP address mismatch"), std::string::npos) << by_address.message();
@@ -292,7 +292,7 @@ TEST_F(HttpsClientTest, RefusesACertificateForAnotherHost) {
 TEST_F(HttpsClientTest, VerifiesNames) {
   ScriptedServer server(make_identity({"localhost"}, &authority));
   serve(server);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   EXPECT_EQ(fetched("https://localhost:" + std::to_string(server.port()) + "/x"), "200 hello");
 }
 
@@ -307,16 +307,61 @@ TEST_F(HttpsClientTest, IdentifiesItselfWithAClientCertificate) {
   ScriptedServer server(make_identity({"127.0.0.1"}, &authority), &authority);
   serve(server);
   const auto me = make_identity({"client"}, &authority);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
-  options.tls.cert_file = file("me.pem", me.certificate);
-  options.tls.key_file = file("me.key", me.key);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
+  options.tls.clients = {{file("me.pem", me.certificate), file("me.key", me.key)}};
   EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
+}
+
+TEST_F(HttpsClientTest, FindsTheKeyInTheCertificateFileIfThereIsNoOther) {
+  ScriptedServer server(make_identity({"127.0.0.1"}, &authority), &authority);
+  serve(server);
+  const auto me = make_identity({"client"}, &authority);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
+  options.tls.clients = {{file("both.pem", me.certificate + me.key), {}}};
+  EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
+}
+
+TEST_F(HttpsClientTest, ChoosesTheClientCertificateOfAnAuthorityThatTheServerNames) {
+  ScriptedServer server(make_identity({"127.0.0.1"}, &authority), &authority);
+  serve(server);
+  const auto stranger = make_authority("Another CA");
+  const auto other = make_identity({"client"}, &stranger);
+  const auto me = make_identity({"client"}, &authority);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
+  options.tls.clients = {{file("other.pem", other.certificate + other.key), {}},
+                         {file("me.pem", me.certificate + me.key), {}}};
+  EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
+}
+
+TEST_F(HttpsClientTest, ReachesAHostInItsOwnWay) {
+  ScriptedServer server(make_identity({"127.0.0.1"}, &authority));
+  serve(server);
+  auto send = [](HttpClient& client, std::string url, std::shared_ptr<HostAccess> access) -> Awaitable<int> {
+    HttpRequest request("GET", Url::parse(url));
+    request.access = std::move(access);
+    auto response = co_await client.send(std::move(request));
+    co_await response->read_all(100);
+    co_return response->status();
+  };
+  TlsOptions own;
+  own.ca_files = {file("ca.pem", authority.certificate)};
+  const auto access = std::make_shared<HostAccess>(own, std::chrono::seconds(5));
+  EXPECT_EQ(test::value_of(home, send(client(), server.url() + "/x", access)), 200);
+  EXPECT_EQ(failure(server.url() + "/x").code(), Errc::tls_failure)
+      << "a connection that trusts more is not for others";
+  own.ca_files = {"/nonexistent/ca.pem"};
+  const auto broken = std::make_shared<HostAccess>(own, std::chrono::seconds(5), "/etc/certs.d/h/hosts.toml");
+  const auto error = test::error_of(home, send(client(), server.url() + "/x", broken));
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(error.message().find("/etc/certs.d/h/hosts.toml: CA certificate file /nonexistent/ca.pem"),
+            std::string::npos)
+      << error.message();
 }
 
 TEST_F(HttpsClientTest, IsRefusedWithoutTheClientCertificateThatTheServerWants) {
   ScriptedServer server(make_identity({"127.0.0.1"}, &authority), &authority);
   serve(server);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   const auto error = failure(server.url() + "/x");
   EXPECT_TRUE(error.code() == Errc::tls_failure || error.code() == Errc::unavailable) << error.message();
   EXPECT_TRUE(server.requests().empty());
@@ -327,14 +372,14 @@ TEST_F(HttpsClientTest, ReadsLargeBodies) {
   std::string body;
   while (body.size() < 3000000) body += std::to_string(body.size()) + ",";
   server.on("GET /x", ScriptedResponse(200, body));
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   EXPECT_EQ(fetched(server.url() + "/x"), "200 " + body);
 }
 
 TEST_F(HttpsClientTest, ReplacesAKeptConnectionThatTheServerHasClosed) {
   ScriptedServer server(make_identity({"127.0.0.1"}, &authority));
   serve(server);
-  options.tls.ca_file = file("ca.pem", authority.certificate);
+  options.tls.ca_files = {file("ca.pem", authority.certificate)};
   fetched(server.url() + "/x");
   server.close_connections();
   EXPECT_EQ(fetched(server.url() + "/x"), "200 hello");
@@ -377,17 +422,21 @@ TEST_F(HttpsClientTest, NamesTheFilesThatItCannotUse) {
     return std::string("accepted");
   };
   TlsOptions tls;
-  tls.ca_file = "/nonexistent/ca.pem";
+  tls.ca_files = {"/nonexistent/ca.pem"};
   EXPECT_EQ(refusal(tls).find("CA certificate file /nonexistent/ca.pem"), 0U) << refusal(tls);
-  tls.ca_file = file("bad.pem", "this is no certificate");
-  EXPECT_EQ(refusal(tls).find("CA certificate file " + tls.ca_file), 0U) << refusal(tls);
+  tls.ca_files = {file("bad.pem", "this is no certificate")};
+  EXPECT_EQ(refusal(tls).find("CA certificate file " + tls.ca_files[0]), 0U) << refusal(tls);
   const auto me = make_identity({"client"}, &authority);
   const auto other = make_identity({"other"}, &authority);
   TlsOptions pair;
-  pair.cert_file = file("me.pem", me.certificate);
-  EXPECT_EQ(refusal(pair), "a client certificate needs both a certificate file and a key file");
-  pair.key_file = file("other.key", other.key);
-  EXPECT_EQ(refusal(pair).find("client key file " + pair.key_file), 0U) << refusal(pair);
+  const auto certificate = file("me.pem", me.certificate);
+  const auto key = file("other.key", other.key);
+  pair.clients = {{certificate, {}}};
+  EXPECT_EQ(refusal(pair).find("client key file " + certificate), 0U) << refusal(pair);
+  pair.clients = {{certificate, key}};
+  EXPECT_EQ(refusal(pair).find("client key file " + key), 0U) << refusal(pair);
+  pair.clients = {{"/nonexistent/me.pem", key}};
+  EXPECT_EQ(refusal(pair).find("client certificate file /nonexistent/me.pem"), 0U) << refusal(pair);
 }
 
 }  // namespace

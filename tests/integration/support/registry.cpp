@@ -123,6 +123,7 @@ std::string Registry::config() const {
          << ", issuer: " << TokenServer::issuer
          << ", rootcertbundle: " << options_.tokens->root_certificate().string() << "}}\n";
   }
+  if (!options_.proxy_of.empty()) text << "proxy: {remoteurl: \"" << options_.proxy_of << "\"}\n";
   return text.str();
 }
 

@@ -21,6 +21,7 @@ struct RegistryOptions {
   bool client_certificate = false;        ///< with tls: refuse clients that have none
   std::optional<Credentials> basic = {};  ///< HTTP Basic for everything
   const TokenServer* tokens = nullptr;    ///< Bearer tokens of this server; it must outlive the registry
+  std::string proxy_of = {};              ///< a pull-through cache of this registry, "http://127.0.0.1:41234"
 };
 
 /// One line of the access log.

@@ -1,0 +1,3 @@
+#pragma once
+
+#include "engine/token_bucket.hpp"  // the engine has a budget for each class of pulls
