@@ -64,6 +64,15 @@ class EmbeddedLease final : public Lease {
 EmbeddedBackend::EmbeddedBackend(const std::filesystem::path& directory, const std::string& name_space)
     : store_(EmbeddedStore::open(directory, name_space)) {}
 
+void EmbeddedBackend::use_storages(std::vector<std::filesystem::path> storages,
+                                   std::function<void(const std::string&)> warn) {
+  RemoteLayersOptions options;
+  options.storages = std::move(storages);
+  options.mounts = store_->layout().layer_mounts();
+  options.warn = std::move(warn);
+  store_->snapshots().use_remote_layers(std::make_shared<RemoteLayers>(std::move(options)));
+}
+
 Awaitable<std::unique_ptr<Lease>> EmbeddedBackend::acquire(std::chrono::seconds lifetime) {
   const auto home = co_await asio::this_coro::executor;
   auto lease = co_await store_->acquire_lease(lifetime);

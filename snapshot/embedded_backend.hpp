@@ -5,8 +5,10 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace lazypull {
 
@@ -16,6 +18,10 @@ class EmbeddedBackend final : public LeaseManager {
  public:
   /// Opens or makes the store; blocks, and throws as EmbeddedStore::open does.
   EmbeddedBackend(const std::filesystem::path& directory, const std::string& name_space);
+
+  /// Layers that these storages have are used from there (RemoteLayersOptions). Before the first lease.
+  void use_storages(std::vector<std::filesystem::path> storages,
+                    std::function<void(const std::string&)> warn);
 
   Awaitable<std::unique_ptr<Lease>> acquire(std::chrono::seconds lifetime) override;
 

@@ -166,6 +166,11 @@ std::filesystem::path LocalContent::blob(const Digest& digest) const {
   return root_ / "blobs" / std::string(digest.algorithm()) / std::string(digest.hex());
 }
 
+bool LocalContent::is_among_blobs(const Descriptor& descriptor) const {
+  const auto status = stat_of(blob(descriptor.digest));
+  return status && static_cast<std::uint64_t>(status->st_size) == descriptor.size;
+}
+
 /// Empty if it is not to be seen from here.
 std::filesystem::path LocalContent::ingest_folder(const std::string& ref) const {
   constexpr std::uint64_t longest_name = 4096;
@@ -184,8 +189,17 @@ std::filesystem::path LocalContent::ingest_folder(const std::string& ref) const 
 Awaitable<std::unique_ptr<Ingest>> LocalContent::ingest(ContainerdContent& content, const std::string& ref,
                                                         const Descriptor& descriptor) {
   auto held = co_await content.open_ingest(ref, descriptor);
-  const bool complete = held && held->offset() == descriptor.size;
-  if (!held || complete || !adopts_ || descriptor.digest.algorithm() != "sha256") co_return held;
+  if (!adopts_ || descriptor.digest.algorithm() != "sha256") co_return held;
+  if (held && held->offset() == 0 && is_among_blobs(descriptor)) {
+    // Another process has put it there while containerd made us wait for the ingest: now it can be adopted.
+    co_await held->close();
+    held = co_await content.open_ingest(ref, descriptor);
+    if (held && held->offset() == 0) {
+      adopts_ = false;  // it is of a namespace that does not share
+      co_return held;
+    }
+  }
+  if (!held || held->offset() == descriptor.size) co_return held;
   std::filesystem::path folder;
   UniqueFd file;
   auto find = [&] {

@@ -34,6 +34,7 @@ class LocalContent {
   friend class LocalIngest;
   std::filesystem::path ingest_folder(const std::string& ref) const;
   std::filesystem::path blob(const Digest& digest) const;
+  bool is_among_blobs(const Descriptor& descriptor) const;
 
   std::filesystem::path root_;
   std::string name_space_;

@@ -54,6 +54,11 @@ std::optional<struct ::stat> stat_of(const std::filesystem::path& file) {
   throw_errno("stat " + file.string());
 }
 
+void make_directory_with_mode(const std::filesystem::path& directory, ::mode_t mode) {
+  if (::mkdir(directory.c_str(), mode) != 0) throw_errno("mkdir " + directory.string());
+  if (::chmod(directory.c_str(), mode) != 0) throw_errno("chmod " + directory.string());
+}
+
 bool lock_file(const UniqueFd& file, bool wait, const std::filesystem::path& name) {
   for (;;) {
     if (::flock(file.get(), wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0) return true;

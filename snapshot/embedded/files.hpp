@@ -26,6 +26,9 @@ UniqueFd open_file(const std::filesystem::path& file, int flags, ::mode_t mode =
 /// Empty if there is no such file.
 std::optional<struct ::stat> stat_of(const std::filesystem::path& file);
 
+/// A new directory, whose mode does not depend on the umask.
+void make_directory_with_mode(const std::filesystem::path& directory, ::mode_t mode);
+
 /// An exclusive flock(2). False if somebody else has one and `wait` is false.
 bool lock_file(const UniqueFd& file, bool wait, const std::filesystem::path& name);
 

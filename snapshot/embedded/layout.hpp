@@ -28,6 +28,8 @@ struct StoreLayout {
   std::filesystem::path snapshot(std::int64_t id) const { return snapshots() / std::to_string(id); }
   std::filesystem::path upper(std::int64_t id) const { return snapshot(id) / "fs"; }
   std::filesystem::path work(std::int64_t id) const { return snapshot(id) / "work"; }
+  /// Where the images of remote layers are mounted; made when there is one.
+  std::filesystem::path layer_mounts() const { return root / "layers"; }
   std::filesystem::path leases() const { return root / "leases"; }
   std::filesystem::path lease_lock(std::string_view id) const;
   /// What is to be deleted is moved here first, so that it is gone at once and deleting may take its time.

@@ -83,6 +83,19 @@ CREATE TABLE mounts (
   snapshot TEXT NOT NULL,
   created INTEGER NOT NULL
 ) WITHOUT ROWID;
+)",
+                                R"(
+CREATE TABLE remote_snapshots (
+  snapshot INTEGER PRIMARY KEY REFERENCES snapshots (id) ON DELETE CASCADE,
+  layer TEXT NOT NULL,
+  diff_id TEXT NOT NULL,
+  data TEXT NOT NULL,
+  record TEXT NOT NULL
+);
+CREATE INDEX remote_snapshots_by_layer ON remote_snapshots (layer);
+
+ALTER TABLE snapshots ADD COLUMN bytes INTEGER;
+ALTER TABLE snapshots ADD COLUMN inodes INTEGER;
 )"};
 
 std::int64_t pragma(Database& database, const char* sql) {
@@ -118,7 +131,7 @@ void migrate(Database& database) {
 
 }  // namespace
 
-Metadata::Metadata(const std::filesystem::path& file) : database_(file) {
+Metadata::Metadata(const std::filesystem::path& file, Flush usual) : database_(file), usual_(usual) {
   try {
     write([](Rows& rows) { migrate(rows.database); });
   } catch (const Error& error) {

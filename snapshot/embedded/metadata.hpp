@@ -19,8 +19,8 @@ enum class Flush { later, now };
 class Metadata {
  public:
   /// Opens the database and brings its tables up to date. Throws Error{failed_precondition} for one that a
-  /// later version has written.
-  explicit Metadata(const std::filesystem::path& file);
+  /// later version has written. With `usual` now every transaction that writes is flushed.
+  explicit Metadata(const std::filesystem::path& file, Flush usual = Flush::later);
 
   /// Calls `work(Rows&)`, which sees one state of the database, whatever others write meanwhile.
   template <class Work>
@@ -34,7 +34,7 @@ class Metadata {
   template <class Work>
   auto write(Work work, Flush flush = Flush::later) {
     const std::lock_guard lock(mutex_);
-    const Synchronous synchronous(database_, flush);
+    const Synchronous synchronous(database_, usual_ == Flush::now ? usual_ : flush);
     return in_transaction("BEGIN IMMEDIATE", work);
   }
 
@@ -76,6 +76,7 @@ class Metadata {
 
   std::mutex mutex_;
   Database database_;
+  Flush usual_;
 };
 
 }  // namespace lazypull

@@ -19,14 +19,18 @@ Orphans discard_orphans(const StoreLayout& layout, Rows& rows) {
       ++orphans.blobs;
     }
   }
+  orphans.directories = discard_directories(layout, rows).size();
+  return orphans;
+}
+
+std::vector<std::string> discard_directories(const StoreLayout& layout, Rows& rows) {
   std::unordered_set<std::string> snapshots;
   for (const auto id : rows.snapshots.all_ids()) snapshots.insert(std::to_string(id));
+  std::vector<std::string> places;
   for (const auto& name : names_in(layout.snapshots())) {
-    if (snapshots.contains(name)) continue;
-    layout.discard(layout.snapshots() / name);
-    ++orphans.directories;
+    if (!snapshots.contains(name)) places.push_back(layout.discard(layout.snapshots() / name).filename());
   }
-  return orphans;
+  return places;
 }
 
 std::vector<std::string> trash_of(const StoreLayout& layout) {

@@ -19,6 +19,9 @@ struct Orphans {
 /// one that deletes their rows: if that came to nothing, they would be missed.
 Orphans discard_orphans(const StoreLayout& layout, Rows& rows);
 
+/// Moves snapshot directories without a row to the trash, in a write transaction. Returns their names there.
+std::vector<std::string> discard_directories(const StoreLayout& layout, Rows& rows);
+
 /// What is in the trash. In a write transaction this is what nobody is using any more.
 std::vector<std::string> trash_of(const StoreLayout& layout);
 

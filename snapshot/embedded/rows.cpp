@@ -32,6 +32,7 @@ StoredSnapshot snapshot_at(const Query& query) {
   snapshot.info.labels = labels_of(query.text(5));
   snapshot.created = time_of(query.integer(6));
   snapshot.updated = time_of(query.integer(7));
+  if (!query.is_null(8)) snapshot.remote = Digest::parse(query.text(8));
   return snapshot;
 }
 
@@ -54,8 +55,9 @@ constexpr const char* select_content =
     "SELECT c.digest, b.size, c.labels, c.created, c.updated FROM content c JOIN blobs b USING (digest) "
     "WHERE c.namespace = ?";
 constexpr const char* select_snapshot =
-    "SELECT s.id, s.name, s.parent, p.name, s.kind, s.labels, s.created, s.updated "
-    "FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent WHERE s.namespace = ?";
+    "SELECT s.id, s.name, s.parent, p.name, s.kind, s.labels, s.created, s.updated, r.layer "
+    "FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent "
+    "LEFT JOIN remote_snapshots r ON r.snapshot = s.id WHERE s.namespace = ?";
 constexpr const char* select_image =
     "SELECT name, target, labels, created, updated FROM images WHERE namespace = ?";
 constexpr const char* select_mount = "SELECT target, namespace, kind, snapshot FROM mounts";
@@ -188,8 +190,9 @@ std::int64_t SnapshotRows::add(std::string_view name_space, const SnapshotInfo& 
 void SnapshotRows::commit(std::int64_t id, std::string_view name, const Labels& labels) {
   check_labels(labels);
   Query(database_,
-        std::string("UPDATE snapshots SET name = ?, kind = ?, labels = ?, updated = ?, written = ") +
-            this_generation + " WHERE id = ?")
+        std::string("UPDATE snapshots SET name = ?1, kind = ?2, labels = ?3, created = ?4, updated = ?4, "
+                    "written = ") +
+            this_generation + " WHERE id = ?5")
       .bind(name, static_cast<int>(SnapshotKind::committed), text_of(labels), now(), id)
       .run();
 }
@@ -209,6 +212,20 @@ std::vector<std::int64_t> SnapshotRows::all_ids() {
   std::vector<std::int64_t> all;
   while (query.next()) all.push_back(query.integer(0));
   return all;
+}
+
+std::optional<DiskUsage> SnapshotRows::usage(std::int64_t id) {
+  Query query(database_, "SELECT bytes, inodes FROM snapshots WHERE id = ? AND bytes IS NOT NULL");
+  query.bind(id);
+  if (!query.next()) return std::nullopt;
+  return DiskUsage{.bytes = static_cast<std::uint64_t>(query.integer(0)),
+                   .inodes = static_cast<std::uint64_t>(query.integer(1))};
+}
+
+void SnapshotRows::set_usage(std::int64_t id, const DiskUsage& usage) {
+  Query(database_, "UPDATE snapshots SET bytes = ?, inodes = ? WHERE id = ? AND kind = ?")
+      .bind(usage.bytes, usage.inodes, id, static_cast<int>(SnapshotKind::committed))
+      .run();
 }
 
 void LeaseRows::add(const LeaseRow& lease) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "engine/ports.hpp"
+#include "snapshot/embedded/disk_usage.hpp"
+#include "snapshot/embedded/remote_rows.hpp"
 #include "snapshot/embedded/sqlite.hpp"
 #include "snapshot/embedded/store_time.hpp"
 
@@ -25,6 +27,7 @@ struct StoredSnapshot {
   std::optional<std::int64_t> parent_id;
   StoreTime created;
   StoreTime updated;
+  std::optional<Digest> remote;  ///< the layer in shared storage that it consists of
 };
 
 struct StoredImage {
@@ -73,6 +76,10 @@ class SnapshotRows {
   void set_labels(std::int64_t id, const Labels& labels);
   void remove(std::int64_t id);
   std::vector<std::int64_t> all_ids();
+  /// As `set_usage` has kept it; nothing if it has not.
+  std::optional<DiskUsage> usage(std::int64_t id);
+  /// Of committed snapshots only.
+  void set_usage(std::int64_t id, const DiskUsage& usage);
 
  private:
   Database& database_;
@@ -145,7 +152,8 @@ struct Rows {
         snapshots(connection),
         leases(connection),
         images(connection),
-        mounts(connection) {}
+        mounts(connection),
+        remote(connection) {}
 
   Database& database;
   ContentRows content;
@@ -153,6 +161,7 @@ struct Rows {
   LeaseRows leases;
   ImageRows images;
   MountRows mounts;
+  RemoteRows remote;
 };
 
 }  // namespace lazypull

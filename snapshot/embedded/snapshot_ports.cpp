@@ -1,3 +1,4 @@
+#include "snapshot/embedded/remote_snapshots.hpp"
 #include "snapshot/embedded/store.hpp"
 
 #include <utility>
@@ -27,7 +28,10 @@ class SnapshotterPort final : public Snapshotter {
     auto job = [this, &key, &parent, &labels] {
       return store_->snapshots().prepare(key, parent, labels, lease_);
     };
-    co_return co_await store_->database_pool().run(std::move(job));
+    // Shared storage may take its time.
+    const bool asks_storage = remote_request(labels).has_value();
+    auto& pool = asks_storage ? store_->file_pool() : store_->database_pool();
+    co_return co_await pool.run(std::move(job));
   }
 
   Awaitable<CommitOutcome> commit(const std::string& name, const std::string& key,

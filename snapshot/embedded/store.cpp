@@ -85,7 +85,9 @@ std::shared_ptr<EmbeddedStore> EmbeddedStore::open(const std::filesystem::path& 
 }
 
 GarbageReport EmbeddedStore::collect_garbage(GarbageOptions options) {
-  return lazypull::collect_garbage(layout_, metadata_, options);
+  auto report = lazypull::collect_garbage(layout_, metadata_, options);
+  snapshots_.detach_unused();
+  return report;
 }
 
 Awaitable<StoreLease> EmbeddedStore::acquire_lease(std::chrono::seconds lifetime) {

@@ -28,8 +28,8 @@ namespace {
   throw Error(code, what + ": " + std::strerror(error));
 }
 
-UniqueFd open_directory(const std::string& path) {
-  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+UniqueFd open_directory(const std::string& path, int flags) {
+  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags));
   if (!directory) fail("open " + path, errno);
   return directory;
 }
@@ -164,7 +164,7 @@ std::optional<SnapshotPlace> snapshot_place(const std::vector<Mount>& mounts) {
 bool place_layer(const std::string& from, const SnapshotPlace& to,
                  const std::vector<std::string>& implicit_directories,
                  const std::vector<std::string>& named_later) {
-  const UniqueFd source = open_directory(from);
+  const UniqueFd source = open_directory(from, O_NOFOLLOW);
   const UniqueFd target(::open(to.directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!target) return false;  // the snapshotter's folders are not ours to see
   struct stat here{};
@@ -174,7 +174,8 @@ bool place_layer(const std::string& from, const SnapshotPlace& to,
 
   std::vector<UniqueFd> lower;
   if (!implicit_directories.empty() || !named_later.empty()) {
-    for (const auto& layer : to.lower) lower.push_back(open_directory(layer));
+    // overlayfs follows links to its layers, and a snapshotter may have them.
+    for (const auto& layer : to.lower) lower.push_back(open_directory(layer, 0));
   }
   for (const auto& path : implicit_directories) inherit(source.get(), lower, path);
   for (const auto& path : named_later) inherit_attributes(source.get(), lower, path);

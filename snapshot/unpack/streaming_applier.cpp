@@ -135,6 +135,8 @@ Awaitable<> StreamingApplier::open_scratch() {
 }
 
 Awaitable<> StreamingApplier::prepare_scratch() {
+  // An earlier try that was cancelled may have made its snapshot all the same.
+  if (!scratch_key_.empty()) co_await snapshotter_.remove(scratch_key_);
   scratch_key_ = unique_snapshot_key("extract", "scratch");
   const auto outcome = co_await snapshotter_.prepare(scratch_key_, {}, {});
   const auto place = snapshot_place(outcome.mounts);

@@ -121,6 +121,13 @@ TEST_F(EmbeddedSnapshots, PrepareAnswersThatTheTargetIsThere) {
   EXPECT_FALSE(snapshots.stat("key"));
 }
 
+TEST_F(EmbeddedSnapshots, ATargetUponAnotherParentIsAnotherOne) {
+  add_snapshot(*store, "bottom");
+  add_snapshot(*store, "chain");
+  EXPECT_FALSE(
+      snapshots.prepare("key", "bottom", {{"containerd.io/snapshot.ref", "chain"}}, {}).already_exists);
+}
+
 TEST_F(EmbeddedSnapshots, ATargetThatIsStillBeingMadeIsNotThere) {
   snapshots.prepare("chain", "", {}, {});
   EXPECT_FALSE(snapshots.prepare("key", "", {{"containerd.io/snapshot.ref", "chain"}}, {}).already_exists);
@@ -150,8 +157,9 @@ TEST_F(EmbeddedSnapshots, AParentIsNotRemovedBeforeItsChildren) {
   add_snapshot(*store, "top", "bottom");
   EXPECT_EQ(failure_of([&] { snapshots.remove("bottom"); }), Errc::failed_precondition);
   EXPECT_TRUE(std::filesystem::exists(upper("bottom")));
-  snapshots.remove("top");
-  snapshots.remove("bottom");
+  EXPECT_TRUE(snapshots.remove("top"));
+  EXPECT_TRUE(snapshots.remove("bottom"));
+  EXPECT_FALSE(snapshots.remove("bottom"));
   EXPECT_THAT(snapshots.list(), IsEmpty());
   EXPECT_EQ(entries_in(store->layout().snapshots()), 0U);
   EXPECT_EQ(entries_in(store->layout().trash()), 0U);
@@ -164,6 +172,84 @@ TEST_F(EmbeddedSnapshots, LayersAreTheDirectoriesFromTheTopDown) {
   snapshots.view("view", "top", {}, {});
   EXPECT_EQ(snapshots.layers("view"), snapshots.layers("top"));
   EXPECT_EQ(failure_of([&] { snapshots.layers("nothing"); }), Errc::not_found);
+}
+
+TEST_F(EmbeddedSnapshots, LabelsAreReplacedOrChangedOneByOne) {
+  add_snapshot(*store, "name", "", {{"a", "1"}, {"b", "2"}});
+  snapshots.update_labels("name", {{"a", "changed"}, {"b", ""}});
+  EXPECT_EQ(snapshots.stat("name")->info.labels, (Labels{{"a", "changed"}}));
+  snapshots.replace_labels("name", {{"c", "3"}});
+  EXPECT_EQ(snapshots.stat("name")->info.labels, (Labels{{"c", "3"}}));
+  EXPECT_EQ(failure_of([&] { snapshots.replace_labels("nothing", {}); }), Errc::not_found);
+  EXPECT_EQ(failure_of([&] { snapshots.replace_labels("name", {{"c", std::string(4096, 'x')}}); }),
+            Errc::invalid_argument);
+}
+
+TEST_F(EmbeddedSnapshots, UsageIsOfTheSnapshotsOwnFilesEachOnce) {
+  add_snapshot(*store, "bottom");
+  snapshots.prepare("key", "bottom", {}, {});
+  const std::filesystem::path root = upper("key");
+  write_file(root / "folder/file", std::string(20'000, 'x'));
+  std::filesystem::create_hard_link(root / "folder/file", root / "same");
+  std::filesystem::create_symlink("/", root / "link");
+  std::uint64_t blocks = 0;
+  for (const auto* name : {".", "folder", "folder/file", "link"}) {
+    struct ::stat status{};
+    ASSERT_EQ(::lstat((root / name).c_str(), &status), 0);
+    blocks += static_cast<std::uint64_t>(status.st_blocks);
+  }
+  EXPECT_EQ(snapshots.usage("key"), (SnapshotUsage{.bytes = blocks * 512, .inodes = 4}));
+  EXPECT_EQ(failure_of([&] { snapshots.usage("nothing"); }), Errc::not_found);
+}
+
+TEST_F(EmbeddedSnapshots, UsageOfACommittedSnapshotIsCountedOnceAndThatOfAViewNever) {
+  add_snapshot(*store, "name");
+  const auto usage = snapshots.usage("name");
+  EXPECT_EQ(usage.inodes, 2U);
+  write_file(std::filesystem::path(upper("name")) / "another", "behind the store's back");
+  EXPECT_EQ(snapshots.usage("name"), usage);
+  snapshots.view("view", "name", {}, {});
+  EXPECT_EQ(snapshots.usage("view"), SnapshotUsage());
+}
+
+TEST_F(EmbeddedSnapshots, UsageOfADeepTreeIsCountedWithFewDescriptors) {
+  snapshots.prepare("key", "", {}, {});
+  auto folder = ::open(upper("key").c_str(), O_RDONLY | O_DIRECTORY);
+  for (int depth = 0; depth < 3000; ++depth) {
+    ASSERT_EQ(::mkdirat(folder, "d", 0755), 0);
+    const int next = ::openat(folder, "d", O_RDONLY | O_DIRECTORY);
+    ::close(folder);
+    folder = next;
+  }
+  ::close(folder);
+  EXPECT_EQ(snapshots.usage("key").inodes, 3001U);
+}
+
+TEST_F(EmbeddedSnapshots, AsManyLayersAsOverlayfsTakesAreTakenAndNoMore) {
+  std::string parent;
+  for (std::size_t i = 0; i <= max_lower_layers; ++i) {
+    const auto name = std::to_string(i);
+    snapshots.prepare("key", parent, {}, {});
+    snapshots.commit(name, "key", {}, {});
+    parent = name;
+  }
+  try {
+    snapshots.prepare("key", parent, {}, {});
+    FAIL() << "it was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::failed_precondition);
+    EXPECT_THAT(error.message(), testing::HasSubstr("500"));
+    EXPECT_THAT(error.message(), testing::HasSubstr("501"));
+  }
+  EXPECT_FALSE(snapshots.stat("key"));
+}
+
+TEST_F(EmbeddedSnapshots, CleaningUpRemovesDirectoriesWithoutARecord) {
+  add_snapshot(*store, "name");
+  write_file(store->layout().upper(4711) / "file", "of a process that was killed");
+  EXPECT_EQ(snapshots.cleanup(), 1U);
+  EXPECT_EQ(entries_in(store->layout().snapshots()), 1U);
+  EXPECT_EQ(entries_in(store->layout().trash()), 0U);
 }
 
 TEST_F(EmbeddedSnapshots, ANewLayersRootBelongsToWhoeverOwnsThatOfItsParent) {
