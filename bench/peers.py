@@ -142,22 +142,25 @@ class EmbeddedRegistry:
 
 
 class Containerd:
-    def __init__(self, folder, stargz_program=None):
+    def __init__(self, folder, stargz_program=None, plugins=None):
+        """`plugins`: the sockets of snapshotters that run already, by their names."""
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "containerd.sock"
-        plugins = ""
+        plugins = dict(plugins or {})
         self.stargz = None
         if stargz_program:
             address = folder / "stargz.sock"
             self.stargz = Daemon([stargz_program, "-root", folder / "stargz", "-address", address],
                                  folder / "stargz.log", lambda: answers(address), "the stargz snapshotter")
-            plugins = f'[proxy_plugins.stargz]\ntype = "snapshot"\naddress = "{address}"\n'
+            plugins["stargz"] = address
         disabled = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
         disabled += [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
+        proxies = "".join(f'[proxy_plugins.{name}]\ntype = "snapshot"\naddress = "{address}"\n'
+                          for name, address in plugins.items())
         config = folder / "config.toml"
         config.write_text(f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
                           f'disabled_plugins = {json.dumps(disabled)}\n[grpc]\naddress = "{self.socket}"\n'
-                          f'[ttrpc]\naddress = "{folder}/ttrpc.sock"\n{plugins}')
+                          f'[ttrpc]\naddress = "{folder}/ttrpc.sock"\n{proxies}')
         self.daemon = Daemon(["containerd", "--config", config], folder / "containerd.log",
                              lambda: answers(self.socket), "containerd")
         self.folder = folder

@@ -9,6 +9,10 @@
 
 namespace lazypull {
 
+namespace {
+constexpr int max_lookups = 3;
+}
+
 std::string blob_name(const Descriptor& descriptor) {
   std::string kind = "content ";
   if (media_type::is_index(descriptor.media_type)) kind = "index ";
@@ -27,10 +31,21 @@ Labels missing_labels(const PullContext& context, Labels wanted, const Labels& p
   return wanted;
 }
 
+Awaitable<bool> add_labels(PullContext& context, ContentInfo info, Labels wanted) {
+  if (missing_labels(context, wanted, info.labels).empty()) co_return true;
+  // The repositories that content comes from share one label, so it is read again where no other pull of
+  // ours can change it before it is written.
+  const Permit turn = co_await context.shared.label_updates().acquire();
+  const auto now = co_await context.content().info(info.digest);
+  if (!now) co_return false;
+  const Labels missing = missing_labels(context, std::move(wanted), now->labels);
+  if (!missing.empty()) co_await context.content().update_labels(info.digest, missing);
+  co_return true;
+}
+
 Awaitable<> adopt(PullContext& context, ContentInfo info, Labels wanted) {
   co_await context.lease.protect_content(info.digest);
-  const Labels missing = missing_labels(context, std::move(wanted), info.labels);
-  if (!missing.empty()) co_await context.content().update_labels(info.digest, missing);
+  co_await add_labels(context, std::move(info), std::move(wanted));
 }
 
 namespace {
@@ -39,8 +54,9 @@ std::span<const std::byte> as_bytes(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-Awaitable<std::string> download_small(PullContext& context, const Descriptor& descriptor) {
-  const Permit permit = co_await context.fetches.acquire();
+Awaitable<std::string> download_small(PullContext& context, BlobWish& wish, const Descriptor& descriptor) {
+  auto permit = wish.join_downloads(context.reference.domain(), descriptor.size);
+  co_await permit.granted();
   const auto reader = co_await context.ports.fetcher.open(context.reference, descriptor, 0);
   std::string bytes;
   bytes.reserve(descriptor.size);
@@ -51,6 +67,8 @@ Awaitable<std::string> download_small(PullContext& context, const Descriptor& de
     if (bytes.size() > descriptor.size) break;
   }
   context.report.metadata_bytes += bytes.size();
+  permit.release();
+  co_await context.shared.bandwidth().pay(wish.rank().pull_class, bytes.size());
   co_return bytes;
 }
 
@@ -130,24 +148,60 @@ Awaitable<StoredBlob> stored_blob(PullContext& context, const Descriptor& descri
   co_return blob;
 }
 
-Awaitable<MetadataBlob> metadata_blob(PullContext& context, const Descriptor& descriptor,
-                                      const std::function<Labels(const std::string&)>& inspect) {
+using Inspect = std::function<Labels(const std::string&)>;
+
+/// False if the store does not have it.
+Awaitable<bool> use_stored(PullContext& context, const Descriptor& descriptor, const Inspect& inspect,
+                           MetadataBlob& blob) {
   auto stored = co_await stored_blob(context, descriptor);
-  MetadataBlob blob;
-  if (stored.info && stored.bytes.size() == descriptor.size) {
-    blob.bytes = std::move(stored.bytes);
-    verify(descriptor, blob.bytes);
-    const Labels missing = missing_labels(context, inspect(blob.bytes), stored.info->labels);
-    if (context.store_metadata && !missing.empty()) {
-      co_await context.content().update_labels(descriptor.digest, missing);
-    }
-    blob.labels = std::move(stored.info->labels);
-    co_return blob;
+  if (!stored.info || stored.bytes.size() != descriptor.size) co_return false;
+  blob.bytes = std::move(stored.bytes);
+  verify(descriptor, blob.bytes);
+  Labels wanted = inspect(blob.bytes);
+  blob.labels = stored.info->labels;
+  if (context.store_metadata) {
+    // Where it has gone in this moment it is fetched again.
+    const bool still = co_await add_labels(context, std::move(*stored.info), std::move(wanted));
+    co_return still;
   }
-  blob.bytes = co_await download_small(context, descriptor);
+  co_return true;
+}
+
+Awaitable<> download_metadata(PullContext& context, BlobWish& wish, const Descriptor& descriptor,
+                              const Inspect& inspect, MetadataBlob& blob) {
+  blob.bytes = co_await download_small(context, wish, descriptor);
   verify(descriptor, blob.bytes);
   blob.labels = missing_labels(context, inspect(blob.bytes), {});
   if (context.store_metadata) co_await store_small(context, descriptor, blob.bytes, blob.labels);
+}
+
+/// Sets `fetched` unless another pull has stored it since this one has looked.
+Awaitable<> download_unless_there(PullContext& context, BlobWish& wish, const Descriptor& descriptor,
+                                  const Inspect& inspect, MetadataBlob& blob, bool& fetched) {
+  if (context.store_metadata) {
+    const auto info = co_await context.content().info(descriptor.digest);
+    if (info && info->size == descriptor.size) co_return;
+  }
+  co_await download_metadata(context, wish, descriptor, inspect, blob);
+  fetched = true;
+}
+
+Awaitable<MetadataBlob> metadata_blob(PullContext& context, const Descriptor& descriptor,
+                                      const Inspect& inspect) {
+  BlobWish wish(context.shared, descriptor.digest, context.rank);
+  MetadataBlob blob;
+  for (int tries = 0; tries < max_lookups; ++tries) {
+    const bool there = co_await use_stored(context, descriptor, inspect, blob);
+    if (there) co_return blob;
+    if (!context.store_metadata) break;  // what one fetches is of no use to another
+    bool fetched = false;
+    co_await context.shared.fetch_once(wish, context.reference.locator(), [&] {
+      return download_unless_there(context, wish, descriptor, inspect, blob, fetched);
+    });
+    if (fetched) co_return blob;
+  }
+  // Or others have stored it again and again, and each time it was gone before it was protected.
+  co_await download_metadata(context, wish, descriptor, inspect, blob);
   co_return blob;
 }
 

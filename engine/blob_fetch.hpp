@@ -27,6 +27,9 @@ std::string blob_name(const Descriptor& descriptor);
 /// Those of `wanted`, and the label that says where it comes from, that `present` does not have already.
 Labels missing_labels(const PullContext& context, Labels wanted, const Labels& present);
 
+/// Adds what the labels of content lack. False if the content has gone.
+Awaitable<bool> add_labels(PullContext& context, ContentInfo info, Labels wanted);
+
 /// The content is there: keeps it there, and adds what its labels lack.
 Awaitable<> adopt(PullContext& context, ContentInfo info, Labels wanted);
 

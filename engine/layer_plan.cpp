@@ -1,6 +1,6 @@
 #include "engine/layer_plan.hpp"
 
-#include "engine/layer_provider.hpp"
+#include "engine/layer_presence.hpp"
 #include "engine/layer_steps.hpp"
 
 #include <type_traits>

@@ -17,8 +17,4 @@ Awaitable<> provide_layers_2019(PullContext& context, const ImageNode& image, Im
 /// Only downloads the layers (`fetch`).
 Awaitable<> download_layers(PullContext& context, const ImageNode& image, ImageReport& report);
 
-/// How many layers, from the lowest, have their snapshot already; those are protected by the lease. If it is
-/// all of them, one Stat has found it out. Marks them in the report.
-Awaitable<std::size_t> count_present(PullContext& context, const ImageNode& image, ImageReport& report);
-
 }  // namespace lazypull

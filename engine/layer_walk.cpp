@@ -68,7 +68,8 @@ WalkAction LayerWalk::next(WalkAnswer answer) {
     action = after_stat(answer);
   } else if (asked_ == WalkAction::fill) {
     filled_ = answer == WalkAnswer::done;
-    after_remove_ = WalkAction::fail;
+    // Somebody else has made the layer's snapshot in the meantime.
+    after_remove_ = answer == WalkAnswer::already_exists ? WalkAction::skip : WalkAction::fail;
     action = filled_ ? WalkAction::commit : WalkAction::remove_key;
   } else if (asked_ == WalkAction::commit) {
     action = after_commit(answer);

@@ -26,7 +26,7 @@ enum class WalkAnswer {
   not_found,       ///< Stat did not find it
   prepared,        ///< Prepare gave mounts to fill
   staged,          ///< Prepare gave mounts whose last one is read-only: the content is there already
-  already_exists,  ///< Prepare or Commit said so
+  already_exists,  ///< Prepare or Commit said so, or fill found it out
   done,            ///< fill, commit or remove_key succeeded
   failed,          ///< the action failed
 };

@@ -10,7 +10,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds first_backoff{50};
-constexpr milliseconds longest_backoff{2000};
+constexpr milliseconds longest_backoff{500};
 constexpr std::chrono::minutes longest_wait{10};
 
 }  // namespace

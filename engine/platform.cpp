@@ -93,7 +93,7 @@ void normalize_architecture(std::string& architecture, std::string& variant) {
   } else if (architecture == "aarch64" || architecture == "arm64") {
     architecture = "arm64";
     if (variant == "8" || variant == "v8" || variant == "v8.0") variant.clear();
-    if (variant == "9" || variant == "v9.0") variant = "v9";
+    if (variant == "9" || variant == "9.0" || variant == "v9.0") variant = "v9";
   } else if (architecture == "armhf") {
     architecture = "arm";
     variant = "v7";
@@ -145,6 +145,27 @@ void append_versions(std::vector<Platform>& ranked, const Platform& platform, st
   }
 }
 
+/// Every 64-bit Arm since v8 runs the code of the versions before its own; v9.N has what v8.(N+5) has.
+void append_arm64_versions(std::vector<Platform>& ranked, const Platform& platform) {
+  constexpr int last_of_v8 = 9;
+  const auto append = [&](const std::string& major, int from) {
+    for (int minor = from; minor > 0; --minor) {
+      ranked.push_back(with_architecture(platform, "arm64", major + "." + std::to_string(minor)));
+    }
+  };
+  const auto& variant = platform.variant;
+  const bool has_minor = variant.size() == 4 && variant[2] == '.' && variant[3] >= '0' && variant[3] <= '9';
+  const int minor = has_minor ? variant[3] - '0' : 0;
+  if (variant == "v9" || (has_minor && variant.starts_with("v9"))) {
+    append("v9", minor - 1);
+    if (has_minor) ranked.push_back(with_architecture(platform, "arm64", "v9"));
+    append("v8", std::min(minor + 5, last_of_v8));
+  } else if (has_minor && variant.starts_with("v8")) {
+    append("v8", minor - 1);
+  }
+  if (!variant.empty()) ranked.push_back(with_architecture(platform, "arm64", ""));
+}
+
 /// The platform and what a machine of its kind also runs, best first.
 std::vector<Platform> compatible_with(const Platform& platform) {
   std::vector<Platform> ranked{platform};
@@ -155,8 +176,7 @@ std::vector<Platform> compatible_with(const Platform& platform) {
   } else if (platform.architecture == "arm") {
     if (version) append_versions(ranked, platform, "arm", *version - 1, 5);
   } else if (platform.architecture == "arm64") {
-    // Every 64-bit Arm since v8 runs v8's code, and the 32-bit code of v8 and before.
-    if (!platform.variant.empty()) ranked.push_back(with_architecture(platform, "arm64", ""));
+    append_arm64_versions(ranked, platform);
     append_versions(ranked, platform, "arm", 8, 5);
   }
   return ranked;

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "engine/pull_shared.hpp"
 #include "engine/puller.hpp"
 #include "engine/semaphore.hpp"
-#include "engine/single_flight.hpp"
 
 #include <chrono>
 #include <string>
@@ -11,24 +11,28 @@ namespace lazypull {
 
 /// What the steps of one pull share. Lives in the frame of pull_image, so it outlives all of them.
 struct PullContext {
-  PullContext(PullPorts with, const Reference& image, const PullOptions& how, PullReport& into, Lease& under)
+  PullContext(PullPorts with, const Reference& image, const PullOptions& how, PullReport& into, Lease& under,
+              PullShared& with_others, PullRank urgency)
       : ports(with),
         reference(image),
         options(how),
         report(into),
         lease(under),
-        fetches(how.max_concurrent_downloads) {}
+        shared(with_others),
+        rank(urgency) {}
 
   PullPorts ports;
   const Reference& reference;
   const PullOptions& options;
   PullReport& report;
   Lease& lease;
+  PullShared& shared;  ///< with other pulls
+  PullRank rank;
   bool store_metadata = true;  ///< false when planning: what is fetched is not kept
 
-  Semaphore fetches;
-  SingleFlight<Digest> blobs;        ///< each blob is fetched once, however many layers and images share it
-  SingleFlight<std::string> chains;  ///< each ChainID is made once, however many images share it
+  /// Layers of this image that are extracted while they arrive, as many as an applier takes at once. Taken
+  /// before a permit to download, so that none is held idle by one who waits for the applier.
+  Semaphore streams{4};
 
   ContentStore& content() const { return lease.content(); }
   Snapshotter& snapshotter() const { return lease.snapshotter(); }

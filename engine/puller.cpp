@@ -160,8 +160,14 @@ Awaitable<> resolve_and_acquire(PullPorts ports, const Reference& reference, con
 
 using Work = Awaitable<> (*)(PullContext&);
 
+/// With whom a pull shares, and how urgent it is.
+struct Company {
+  PullShared& shared;
+  PullRank rank;
+};
+
 Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const PullOptions& options,
-                            PullReport& report, Work work) {
+                            PullReport& report, Company company, Work work) {
   const auto start = std::chrono::steady_clock::now();
   report.reference = reference.name();
   std::unique_ptr<Lease> lease;
@@ -169,7 +175,7 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
   try {
     co_await resolve_and_acquire(ports, reference, options, report, lease);
     report.snapshotter = lease->snapshotter().name();
-    PullContext context(ports, reference, options, report, *lease);
+    PullContext context(ports, reference, options, report, *lease, company.shared, company.rank);
     context.store_metadata = work != plan_under_lease;
     co_await work(context);
   } catch (...) {
@@ -178,7 +184,9 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
   if (lease) {
     // After a plan, the collection that takes its trial snapshots away is waited for.
     const bool wait = work == plan_under_lease;
-    const std::chrono::milliseconds limit = wait ? std::chrono::seconds(10) : options.cleanup_timeout;
+    // Only after a failure is there a hurry: beside many other pulls containerd may take its time.
+    const bool patient = wait || !failure;
+    const std::chrono::milliseconds limit = patient ? std::chrono::seconds(10) : options.cleanup_timeout;
     auto release = lease->release(wait);
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto unreleased = co_await run_cleanup(std::move(release), limit, "release lease");
@@ -189,12 +197,24 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
   if (failure) std::rethrow_exception(failure);
 }
 
+PullLimits own_limits(const PullOptions& options) {
+  PullLimits limits;
+  limits.downloads.total = options.max_concurrent_downloads;
+  return limits;
+}
+
 }  // namespace
 
 Awaitable<> pull_image(PullPorts ports, Reference reference, PullOptions options, PullReport& report) {
+  PullShared alone(own_limits(options));
+  co_await pull_image(ports, std::move(reference), std::move(options), report, alone, PullRank());
+}
+
+Awaitable<> pull_image(PullPorts ports, Reference reference, PullOptions options, PullReport& report,
+                       PullShared& shared, PullRank rank) {
   std::exception_ptr failure;
   try {
-    co_await run_under_lease(ports, reference, options, report, pull_under_lease);
+    co_await run_under_lease(ports, reference, options, report, {shared, rank}, pull_under_lease);
     co_return;
   } catch (...) {
     failure = std::current_exception();
@@ -203,9 +223,15 @@ Awaitable<> pull_image(PullPorts ports, Reference reference, PullOptions options
 }
 
 Awaitable<> plan_image(PullPorts ports, Reference reference, PullOptions options, PullReport& report) {
+  PullShared alone(own_limits(options));
+  co_await plan_image(ports, std::move(reference), std::move(options), report, alone, PullRank());
+}
+
+Awaitable<> plan_image(PullPorts ports, Reference reference, PullOptions options, PullReport& report,
+                       PullShared& shared, PullRank rank) {
   std::exception_ptr failure;
   try {
-    co_await run_under_lease(ports, reference, options, report, plan_under_lease);
+    co_await run_under_lease(ports, reference, options, report, {shared, rank}, plan_under_lease);
     co_return;
   } catch (...) {
     failure = std::current_exception();

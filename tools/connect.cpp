@@ -4,9 +4,17 @@
 #include "snapshot/containerd_backend.hpp"
 #include "snapshot/embedded_backend.hpp"
 #include "tools/store_directory.hpp"
+#include "tools/text.hpp"
+
+#include <cstdio>
 
 namespace lazypull {
 namespace {
+
+/// Called by any thread, so it is one write.
+void warn(const std::string& message) {
+  std::fputs(("lazypull: " + printable(message) + "\n").c_str(), stderr);
+}
 
 ContainerdOptions containerd_options(const Options& options) {
   ContainerdOptions containerd;
@@ -34,12 +42,24 @@ Awaitable<Backend> connect(const Options& options) {
   Backend backend;
   const auto directory = store_directory(options, process_environment());
   if (directory) {
-    backend.leases = std::make_unique<EmbeddedBackend>(*directory, options.containerd_namespace);
+    auto embedded = std::make_unique<EmbeddedBackend>(*directory, options.containerd_namespace);
+    if (!options.remotes.empty()) {
+      embedded->use_storages({options.remotes.begin(), options.remotes.end()}, warn);
+      backend.local_snapshotter = false;
+    }
+    backend.leases = std::move(embedded);
+    backend.folders = {*directory};
     co_return backend;
+  }
+  if (options.remotes_given) {
+    throw Error(Errc::invalid_argument,
+                "--remote is for the embedded store; containerd gets layers from there by 'lazypull "
+                "snapshotter serve --remote'");
   }
   auto containerd = co_await within_connect_timeout(
       options, ContainerdBackend::connect(containerd_options(options), options.snapshotter, options.unpack));
   backend.local_snapshotter = !containerd->snapshotter_info().is_proxy();
+  if (const auto& root = containerd->snapshotter_info().root; !root.empty()) backend.folders = {root};
   backend.leases = std::move(containerd);
   co_return backend;
 }

@@ -6,13 +6,16 @@
 #include "transport/containerd/server_info.hpp"
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace lazypull {
 
 /// What a pull puts things into.
 struct Backend {
   std::unique_ptr<LeaseManager> leases;
-  bool local_snapshotter = true;  ///< it never provides a layer by itself
+  bool local_snapshotter = true;     ///< it never provides a layer by itself
+  std::vector<std::string> folders;  ///< on this host, that layers end up in; none where it is not told
 };
 
 /// The containerd and snapshotter that the options name, reached within --connect-timeout, or the embedded

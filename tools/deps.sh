@@ -6,16 +6,18 @@ set -eu
 build='
   clang-19 lld-19 cmake ninja-build ccache git pkg-config
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
-  libcli11-dev libgrpc++-dev libisal-dev libprotobuf-dev libsqlite3-dev libssl-dev libzstd-dev
+  libcli11-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libsqlite3-dev libssl-dev libtomlplusplus-dev
+  libzstd-dev
   protobuf-compiler protobuf-compiler-grpc zlib1g-dev'
 
-# Unit tests, checks of the code, and the real peers of the integration tests.
+# Unit tests, checks of the code, and the real peers of the integration tests. `lazypull layers publish` runs
+# erofs-utils and squashfs-tools too.
 test='
   libgmock-dev libgtest-dev
   clang-format-19 clang-tidy-19 libclang-rt-19-dev llvm-19
-  apache2-utils attr busybox-static containerd docker-registry fuse3 golang-go
+  apache2-utils attr busybox-static containerd docker-registry erofs-utils fuse3 golang-go
   golang-github-containerd-containerd-dev golang-github-containerd-stargz-snapshotter-dev
-  jq openssl procps runc skopeo stargz-snapshotter umoci zstd'
+  jq openssl procps runc skopeo squashfs-tools stargz-snapshotter umoci zstd'
 
 bench='
   podman'

@@ -54,7 +54,8 @@ std::string exit_code_help() {
   6    the content does not verify, or is not an image
   7    containerd or the snapshotter cannot be reached, refuses or fails
   8    out of space
-  124  --timeout passed
+  11+  prewarm: 10 and the number of images that failed, at most 110
+  124  --timeout or --deadline passed
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 )";

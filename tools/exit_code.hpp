@@ -9,14 +9,15 @@ namespace lazypull {
 /// What the process ends with; part of the command's interface, so a number never changes its meaning.
 enum class ExitCode {
   ok = 0,
-  failure = 1,        ///< anything that no other code names
-  usage = 2,          ///< bad flags, reference or platform
-  not_found = 3,      ///< no such image or tag, or none for the platform
-  denied = 4,         ///< the registry wants other credentials (HTTP 401 or 403)
-  registry = 5,       ///< the registry cannot be reached or fails: DNS, TCP, TLS, HTTP 429 or 5xx
-  content = 6,        ///< what came is not what was asked for: digest, size, JSON or media type
-  containerd = 7,     ///< containerd or its snapshotter cannot be reached, refuses or fails
-  out_of_space = 8,   ///< no space left for content or snapshots
+  failure = 1,       ///< anything that no other code names
+  usage = 2,         ///< bad flags, reference or platform
+  not_found = 3,     ///< no such image or tag, or none for the platform
+  denied = 4,        ///< the registry wants other credentials (HTTP 401 or 403)
+  registry = 5,      ///< the registry cannot be reached or fails: DNS, TCP, TLS, HTTP 429 or 5xx
+  content = 6,       ///< what came is not what was asked for: digest, size, JSON or media type
+  containerd = 7,    ///< containerd or its snapshotter cannot be reached, refuses or fails
+  out_of_space = 8,  ///< no space left for content or snapshots
+  // 11 to 110 are prewarm_exit_code's: 10 and the number of images that failed.
   timed_out = 124,    ///< --timeout passed
   interrupted = 130,  ///< SIGINT
   terminated = 143,   ///< SIGTERM

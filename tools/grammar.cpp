@@ -8,9 +8,9 @@
 namespace lazypull {
 namespace {
 
-void list(CLI::App& app, const char* names, std::vector<std::string>& variable, const char* help,
-          const char* placeholder) {
-  app.add_option(names, variable, help)
+CLI::Option* list(CLI::App& app, const char* names, std::vector<std::string>& variable, const char* help,
+                  const char* placeholder) {
+  return app.add_option(names, variable, help)
       ->type_name(placeholder)
       ->take_all()
       ->expected(1)
@@ -34,6 +34,7 @@ Grammar::Grammar(RawOptions& raw)
   add_image_command(Command::pull, "pull", "Pull an image: make its snapshots ready to run");
   add_image_command(Command::fetch, "fetch", "Fetch an image's content only, without unpacking it");
   add_image_command(Command::plan, "plan", "Show what a pull would download, and change nothing");
+  add_prewarm_command();
   add_version_command();
   add_other_commands();
 }
@@ -105,6 +106,9 @@ void Grammar::add_version_command() {
 
 void Grammar::add_other_commands() {
   add_registry_command(app_, raw_.options.registry, [this] { raw_.options.command = Command::registry; });
+  add_snapshotter_command(app_, raw_.options.snapshotter_command,
+                          [this] { raw_.options.command = Command::snapshotter; });
+  add_layers_commands(app_, raw_.options.layers_command, [this] { raw_.options.command = Command::layers; });
   add_store_commands(app_, raw_.options.store_command, [this] { raw_.options.command = Command::store; });
 }
 
@@ -114,8 +118,11 @@ void Grammar::add_image_command(Command command, const char* name, const char* h
       ->type_name("")
       ->required();
   add_choice_flags(app);
+  text(app, "--max-concurrent-downloads", raw_.max_concurrent_downloads, "Downloads at once; 0 is no limit",
+       "NUMBER");
   add_snapshot_flags(app);
   add_registry_flags(app);
+  add_transfer_flags(app);
   add_output_flags(app);
 }
 
@@ -127,8 +134,51 @@ void Grammar::add_choice_flags(CLI::App& app) {
   app.add_flag("--all-metadata", options.all_metadata,
                "Take manifests and configs of the other platforms too");
   list(app, "--label", raw_.labels, "Label of the image record; may be repeated", "KEY=VALUE");
-  text(app, "--max-concurrent-downloads", raw_.max_concurrent_downloads, "Downloads at once; 0 is no limit",
-       "NUMBER");
+}
+
+void Grammar::add_prewarm_command() {
+  auto& prewarm = raw_.options.prewarm;
+  auto& app = add_command(Command::prewarm, "prewarm",
+                          "Pull many images, what they share only once; what is there already is left alone");
+  app.add_option(
+         "FILE", prewarm.files,
+         "List of images, one a line: REFERENCE [platform=OS/ARCH] [priority=N]; '#' begins a comment; "
+         "- is standard input")
+      ->type_name("")
+      ->take_all();
+  list(app, "--image", prewarm.images, "A single image; may be repeated", "REF");
+  add_prewarm_limits(app);
+  add_choice_flags(app);
+  add_snapshot_flags(app);
+  add_registry_flags(app);
+  add_transfer_flags(app);
+  app.add_flag("-q,--quiet", raw_.options.quiet, "Neither progress nor summary");
+  text(app, "--progress", raw_.progress, "auto, tty, plain or none", "MODE");
+  app.footer(
+      "Ends with 0 if every image is there, with 10 and the number of images that failed (11: one, 110: a "
+      "hundred or more), with 8 if the disk is full, and with 124 past the deadline.\n"
+      "The flags that 'lazypull --help' lists are accepted here too.");
+}
+
+void Grammar::add_prewarm_limits(CLI::App& app) {
+  auto& prewarm = raw_.options.prewarm;
+  auto& raw = raw_.prewarm;
+  text(app, "--max-concurrent-images", raw.max_concurrent_images, "Images at once; 0 is no limit", "NUMBER");
+  text(app, "--max-concurrent-downloads", raw.max_concurrent_downloads,
+       "Downloads at once, of all images; 0 is no limit", "NUMBER");
+  text(app, "--max-concurrent-downloads-per-registry", raw.max_concurrent_downloads_per_registry,
+       "Downloads at once from one registry; 0 is no limit", "NUMBER");
+  text(app, "--max-concurrent-unpacks", raw.max_concurrent_unpacks,
+       "Layers that are extracted at once, of all images; 0 is no limit", "NUMBER");
+  app.add_flag("--keep-going", raw.keep_going, "Go on with the others when an image fails (default)");
+  app.add_flag("--fail-fast", prewarm.fail_fast, "Stop at the first image that fails");
+  text(app, "--deadline", raw.deadline,
+       "Stop after so long, such as 30m, and say how far it came; 0 is never", "DURATION");
+  app.add_flag(
+      "--dry-run", prewarm.dry_run,
+      "Show what would be downloaded, shared layers once, and whether there is room; change nothing");
+  text(app, "--min-free", raw.min_free, "What is to stay free of the disk, such as 10G or 5%; else stop",
+       "SIZE");
 }
 
 void Grammar::add_snapshot_flags(CLI::App& app) {
@@ -139,6 +189,12 @@ void Grammar::add_snapshot_flags(CLI::App& app) {
                "Ask the snapshotter by the protocol of 2019: containerd.io/snapshot/remote_snapshot labels");
   list(app, "--remote-labels", raw_.remote_labels,
        "Labels that say which layer is asked for: auto, or some of containerd, cri, stargz, 2019", "DIALECT");
+  const auto* remote =
+      list(app, "--remote", raw_.remotes,
+           "Storage of published layers, which the embedded store uses instead of downloading; may be "
+           "repeated or comma-separated [$LAZYPULL_REMOTE]",
+           "DIR");
+  fallbacks_.push_back({&raw_.remotes_of_environment, {remote, "LAZYPULL_REMOTE"}});
   text(app, "--fetch-policy", raw_.fetch_policy,
        "auto; sparse: download a layer only after the snapshotter has declined it; eager: all above the "
        "first "
@@ -160,6 +216,19 @@ void Grammar::add_registry_flags(CLI::App& app) {
   text(app, "--tlscacert", options.tls_ca, "Certificates to trust", "FILE");
   text(app, "--tlscert", options.tls_cert, "Client certificate", "FILE");
   text(app, "--tlskey", options.tls_key, "Key of the client certificate", "FILE");
+  text(app, "--hosts-dir", options.hosts_dir,
+       "Directory of hosts.toml files, as containerd has them, instead of /etc/containerd/certs.d and "
+       "/etc/docker/certs.d",
+       "DIR", "LAZYPULL_HOSTS_DIR");
+}
+
+void Grammar::add_transfer_flags(CLI::App& app) {
+  text(app, "--concurrent-layer-fetch-buffer", raw_.concurrent_layer_fetch_buffer,
+       "Fetch layers that are larger, such as 8M, in parts of this size, four at once; 0 is never", "SIZE");
+  text(app, "--max-connections-per-host", raw_.max_connections_per_host,
+       "Requests at once to one host; fewer where it is overloaded; 0 is no limit", "NUMBER");
+  text(app, "--limit-rate", raw_.limit_rate,
+       "Bytes a second of all downloads, such as 500k or 20M; 0 is no limit", "RATE");
 }
 
 void Grammar::add_output_flags(CLI::App& app) {

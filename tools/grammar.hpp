@@ -20,11 +20,25 @@ struct RawOptions {
   std::vector<std::string> platforms;
   std::vector<std::string> labels;
   std::vector<std::string> remote_labels;
+  std::vector<std::string> remotes;
+  std::string remotes_of_environment;
   std::string max_concurrent_downloads = "3";
   std::string fetch_policy = "auto";
   std::string unpack = "auto";
   std::string progress = "auto";
   std::string user;
+  std::string concurrent_layer_fetch_buffer = "0";
+  std::string max_connections_per_host = "16";
+  std::string limit_rate = "0";
+  struct {
+    std::string max_concurrent_images = "8";
+    std::string max_concurrent_downloads = "8";
+    std::string max_concurrent_downloads_per_registry = "0";
+    std::string max_concurrent_unpacks = "4";
+    std::string deadline = "0s";
+    std::string min_free = "0";
+    bool keep_going = false;
+  } prewarm;
 };
 
 /// Declares the commands and their flags, all of them on the variables of one RawOptions.
@@ -51,10 +65,13 @@ class Grammar {
   void add_version_command();
   void add_other_commands();
   void add_image_command(Command command, const char* name, const char* help);
+  void add_prewarm_command();
+  void add_prewarm_limits(CLI::App& app);
   void add_choice_flags(CLI::App& app);
   void add_snapshot_flags(CLI::App& app);
   void add_unpack_flags(CLI::App& app);
   void add_registry_flags(CLI::App& app);
+  void add_transfer_flags(CLI::App& app);
   void add_output_flags(CLI::App& app);
 
   RawOptions& raw_;

@@ -1,8 +1,13 @@
+#include "tools/layers_publish.hpp"
+#include "tools/layers_text.hpp"
 #include "tools/options.hpp"
 #include "tools/password.hpp"
+#include "tools/prewarm_list.hpp"
+#include "tools/prewarm_result.hpp"
 #include "tools/progress_driver.hpp"
 #include "tools/result_json.hpp"
 #include "tools/result_text.hpp"
+#include "tools/run_prewarm.hpp"
 #include "tools/run_pull.hpp"
 #include "tools/run_version.hpp"
 #include "tools/stop_request.hpp"
@@ -108,22 +113,26 @@ std::string pull_text(const Options& options, const PullReport& report) {
   return text;
 }
 
-ExitCode do_pull(const Options& options) {
-  PullRun run;
-  std::optional<Failure> failure;
-  std::optional<Credentials> user;
+/// The user of --user, with a password; it may be asked for.
+std::optional<Failure> read_user(const Options& options, std::optional<Credentials>& user) {
+  if (!options.user) return std::nullopt;
   try {
-    if (options.user) {
-      auto [name, password] = complete_credentials(*options.user);
-      user.emplace();
-      user->username = std::move(name);
-      user->password = std::move(password);
-    }
+    auto [name, password] = complete_credentials(*options.user);
+    user.emplace();
+    user->username = std::move(name);
+    user->password = std::move(password);
+    return std::nullopt;
   } catch (const Error& error) {
     const bool interrupted = error.code() == Errc::cancelled;
-    failure = interrupted ? stopped(ExitCode::interrupted, options)
-                          : failed(std::current_exception(), FailureSource::other);
+    return interrupted ? stopped(ExitCode::interrupted, options)
+                       : failed(std::current_exception(), FailureSource::other);
   }
+}
+
+ExitCode do_pull(const Options& options) {
+  PullRun run;
+  std::optional<Credentials> user;
+  auto failure = read_user(options, user);
   if (!failure) {
     failure =
         run_to_end(options, run.failure_source, [&] { return run_pull(options, std::move(user), run); });
@@ -131,6 +140,34 @@ ExitCode do_pull(const Options& options) {
   if (!failure) return print(pull_text(options, run.report));
   print_failure(*failure, options.output);
   return failure->exit;
+}
+
+int do_prewarm(const Options& options) {
+  std::optional<Credentials> user;
+  auto failure = read_user(options, user);
+  std::optional<PrewarmResult> result;
+  FailureSource source = FailureSource::other;
+  if (!failure) {
+    try {
+      result.emplace(read_prewarm_lists(options.prewarm.files, options.prewarm.images));
+      failure =
+          run_to_end(options, source, [&] { return run_prewarm(options, std::move(user), *result, source); });
+    } catch (const Error&) {
+      failure = failed(std::current_exception(), source);
+    }
+  }
+  if (failure) {
+    print_failure(*failure, options.output);
+    return static_cast<int>(failure->exit);
+  }
+  ExitCode printed = ExitCode::ok;
+  if (options.output == OutputFormat::json) {
+    printed = print(prewarm_json(*result));
+  } else if (!options.quiet) {
+    printed = print(prewarm_text(*result));
+  }
+  const int code = prewarm_exit_code(*result);
+  return code == 0 ? static_cast<int>(printed) : code;
 }
 
 ExitCode do_version(const Options& options) {
@@ -154,6 +191,17 @@ ExitCode do_serve(const Options& options) {
   return failure->exit;
 }
 
+ExitCode do_snapshotter(const Options& options) {
+  try {
+    run_snapshotter_command(options.snapshotter_command);
+    return ExitCode::ok;
+  } catch (const std::exception&) {
+    const auto failure = failed(std::current_exception(), FailureSource::other);
+    print_failure(failure, OutputFormat::text);
+    return failure.exit;
+  }
+}
+
 ExitCode do_store(const Options& options) {
   const auto& command = options.store_command;
   try {
@@ -170,20 +218,60 @@ ExitCode do_store(const Options& options) {
   }
 }
 
-ExitCode run(const std::vector<std::string>& arguments) {
-  const auto parsed = parse_command_line(arguments, process_environment());
-  if (const auto* exit = std::get_if<ParseExit>(&parsed)) return print(*exit);
-  const auto& options = std::get<Options>(parsed);
+ExitCode do_publish(const Options& options) {
+  PublishRun run;
+  if (options.output == OutputFormat::text) {
+    run.tell = [](const PublishedLayer& layer) { print(published_text(layer)); };
+  }
+  auto failure = run_to_end(options, run.failure_source, [&] { return run_layers_publish(options, run); });
+  if (!failure)
+    return options.output == OutputFormat::json ? print(publish_json(options, run)) : ExitCode::ok;
+  // What is asked of a store of images ends as the commands of the embedded one do.
+  const bool failed_itself =
+      run.failure && *run.failure != Errc::cancelled && failure->exit != ExitCode::timed_out;
+  if (failed_itself && run.failure_source == FailureSource::other)
+    failure->exit = store_exit_code(*run.failure);
+  print_failure(*failure, options.output);
+  return failure->exit;
+}
+
+ExitCode do_layers(const Options& options) {
+  if (options.layers_command.action == LayersAction::publish) return do_publish(options);
+  try {
+    const auto output = run_layers_command(options.layers_command);
+    const auto printed = print(output.text);
+    return printed == ExitCode::ok ? output.exit : printed;
+  } catch (const Error& error) {
+    const Failure failure{store_exit_code(error.code()), code_name(error.code()), error.message()};
+    print_failure(failure, options.output);
+    return failure.exit;
+  }
+}
+
+ExitCode run(const Options& options) {
   switch (options.command) {
     case Command::version:
       return do_version(options);
     case Command::registry:
       return do_serve(options);
+    case Command::snapshotter:
+      return do_snapshotter(options);
+    case Command::layers:
+      return do_layers(options);
     case Command::store:
       return do_store(options);
     default:
       return do_pull(options);
   }
+}
+
+/// What the process ends with: an ExitCode, or what prewarm_exit_code makes of it.
+int run(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_command_line(arguments, process_environment());
+  if (const auto* exit = std::get_if<ParseExit>(&parsed)) return static_cast<int>(print(*exit));
+  const auto& options = std::get<Options>(parsed);
+  if (options.command == Command::prewarm) return do_prewarm(options);
+  return static_cast<int>(run(options));
 }
 
 }  // namespace
@@ -193,5 +281,5 @@ int main(int argc, char** argv) {
   // A reader that has gone away is a failed write, not the end of a pull in the middle.
   std::signal(SIGPIPE, SIG_IGN);
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  return static_cast<int>(lazypull::run(arguments));
+  return lazypull::run(arguments);
 }

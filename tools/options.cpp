@@ -1,5 +1,6 @@
 #include "tools/options.hpp"
 
+#include "tools/byte_size.hpp"
 #include "tools/duration.hpp"
 #include "tools/grammar.hpp"
 
@@ -59,6 +60,24 @@ std::size_t number(const std::string& flag, const std::string& text) {
   return value;
 }
 
+std::uint64_t byte_size(const std::string& flag, const std::string& text) {
+  const auto value = parse_byte_size(text);
+  if (!value) throw UsageError{flag + ": '" + text + "' is not a number of bytes such as 500000, 64k or 8M"};
+  return *value;
+}
+
+void check_transfer_options(RawOptions& raw) {
+  auto& options = raw.options;
+  const std::string buffer = "--concurrent-layer-fetch-buffer";
+  options.concurrent_layer_fetch_buffer = byte_size(buffer, raw.concurrent_layer_fetch_buffer);
+  const auto size = options.concurrent_layer_fetch_buffer;
+  if (size != 0 && (size < 64U << 10U || size > 1U << 30U)) {
+    throw UsageError{buffer + ": '" + raw.concurrent_layer_fetch_buffer + "' is not from 64k to 1G"};
+  }
+  options.max_connections_per_host = number("--max-connections-per-host", raw.max_connections_per_host);
+  options.limit_rate = byte_size("--limit-rate", raw.limit_rate);
+}
+
 Labels image_labels(const std::vector<std::string>& texts) {
   Labels labels;
   for (const auto& text : texts) {
@@ -105,11 +124,20 @@ std::vector<Platform> platforms(const RawOptions& raw) {
 
 void check_image_options(RawOptions& raw) {
   auto& options = raw.options;
-  options.reference = Reference::parse(raw.reference);
+  const bool many = options.command == Command::prewarm;
+  if (!many) options.reference = Reference::parse(raw.reference);
   options.platforms = platforms(raw);
   options.image_labels = image_labels(raw.labels);
   options.remote_labels = remote_labels(raw.remote_labels);
-  options.max_concurrent_downloads = number("--max-concurrent-downloads", raw.max_concurrent_downloads);
+  options.remotes_given = !raw.remotes.empty();
+  if (options.remotes_given && options.address_given && options.store.empty()) {
+    throw UsageError{"--remote is for the embedded store, and --address for containerd"};
+  }
+  if (!raw.remotes_of_environment.empty()) raw.remotes.push_back(raw.remotes_of_environment);
+  options.remotes = split_commas("--remote", raw.remotes);
+  options.max_concurrent_downloads =
+      number("--max-concurrent-downloads",
+             many ? raw.prewarm.max_concurrent_downloads : raw.max_concurrent_downloads);
   options.fetch_policy = choose<FetchPolicy>(
       "--fetch-policy", raw.fetch_policy,
       {{"auto", FetchPolicy::automatic}, {"sparse", FetchPolicy::sparse}, {"eager", FetchPolicy::eager}});
@@ -122,6 +150,7 @@ void check_image_options(RawOptions& raw) {
                                            {"tty", ProgressMode::tty},
                                            {"plain", ProgressMode::plain},
                                            {"none", ProgressMode::none}});
+  check_transfer_options(raw);
   if (options.quiet) options.progress = ProgressMode::none;
   if (!raw.user.empty()) {
     if (raw.user.starts_with(':')) throw UsageError{"--user: the name is missing"};
@@ -137,6 +166,28 @@ void check_image_options(RawOptions& raw) {
   }
 }
 
+void check_prewarm_options(RawOptions& raw) {
+  auto& prewarm = raw.options.prewarm;
+  prewarm.max_concurrent_images = number("--max-concurrent-images", raw.prewarm.max_concurrent_images);
+  prewarm.max_concurrent_unpacks = number("--max-concurrent-unpacks", raw.prewarm.max_concurrent_unpacks);
+  prewarm.max_concurrent_downloads_per_registry =
+      number("--max-concurrent-downloads-per-registry", raw.prewarm.max_concurrent_downloads_per_registry);
+  prewarm.deadline = duration("--deadline", raw.prewarm.deadline);
+  const auto min_free = parse_min_free(raw.prewarm.min_free);
+  if (!min_free) {
+    throw UsageError{"--min-free: '" + raw.prewarm.min_free +
+                     "' is neither a size such as 10G nor from 0% to 100%"};
+  }
+  prewarm.min_free = *min_free;
+  if (prewarm.fail_fast && raw.prewarm.keep_going) {
+    throw UsageError{"--keep-going and --fail-fast exclude each other"};
+  }
+  if (prewarm.files.empty() && prewarm.images.empty()) {
+    throw UsageError{"a list of images is required: a FILE, - for standard input, or --image"};
+  }
+  for (const auto& image : prewarm.images) Reference::parse(image);
+}
+
 void check(RawOptions& raw) {
   auto& options = raw.options;
   options.output = choose<OutputFormat>("--output", raw.output,
@@ -146,8 +197,10 @@ void check(RawOptions& raw) {
   if (options.address.empty()) throw UsageError{"--address: the path is empty"};
   if (options.containerd_namespace.empty()) throw UsageError{"--namespace: the name is empty"};
   const bool of_an_image = options.command == Command::pull || options.command == Command::fetch ||
-                           options.command == Command::plan;
+                           options.command == Command::plan || options.command == Command::prewarm;
   if (of_an_image) check_image_options(raw);
+  if (options.command == Command::prewarm) check_prewarm_options(raw);
+  if (options.command == Command::layers && options.layers_command.json) options.output = OutputFormat::json;
 }
 
 /// Whether JSON is wanted, for an error that makes parsing end before it is known.

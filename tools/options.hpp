@@ -4,12 +4,16 @@
 #include "engine/reference.hpp"
 #include "snapshot/unpack_mode.hpp"
 #include "tools/exit_code.hpp"
+#include "tools/layers_command.hpp"
+#include "tools/prewarm_command.hpp"
 #include "tools/registry_command.hpp"
+#include "tools/snapshotter_command.hpp"
 #include "tools/store_command.hpp"
 #include "transport/docker_config.hpp"
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <span>
@@ -20,7 +24,7 @@
 
 namespace lazypull {
 
-enum class Command { pull, fetch, plan, version, registry, store };
+enum class Command { pull, fetch, plan, prewarm, version, registry, store, layers, snapshotter };
 enum class OutputFormat { text, json };
 enum class ProgressMode {
   automatic,  ///< tty where stderr is a terminal; else plain, or none with JSON output
@@ -43,8 +47,8 @@ struct Options {
   bool debug = false;
   OutputFormat output = OutputFormat::text;
 
-  // Of pull, fetch and plan.
-  Reference reference;
+  // Of pull, fetch, plan and prewarm.
+  Reference reference;  ///< not of prewarm
   std::string snapshotter = "overlayfs";
   std::vector<Platform> platforms;
   bool all_platforms = false;
@@ -53,6 +57,8 @@ struct Options {
   std::size_t max_concurrent_downloads = 3;
   bool remote_snapshot = false;                         ///< the protocol of 2019
   std::optional<std::set<LabelDialect>> remote_labels;  ///< none is `auto`
+  std::vector<std::string> remotes;                     ///< storages of layers, for the embedded store
+  bool remotes_given = false;  ///< by a flag, so that it is a mistake where they are of no use
   FetchPolicy fetch_policy = FetchPolicy::automatic;
   UnpackMode unpack = UnpackMode::automatic;
   bool discard_unpacked_layers = false;
@@ -62,8 +68,15 @@ struct Options {
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
+  std::string hosts_dir;                            ///< of hosts.toml files; empty is where they usually are
+  std::uint64_t concurrent_layer_fetch_buffer = 0;  ///< bytes of a part of a large layer; 0 is no parts
+  std::size_t max_connections_per_host = 16;        ///< 0 is no limit
+  std::uint64_t limit_rate = 0;                     ///< bytes a second; 0 is no limit
+  PrewarmCommand prewarm;
   RegistryCommand registry;
+  SnapshotterCommand snapshotter_command;
   StoreCommand store_command;
+  LayersCommand layers_command;
   bool quiet = false;
   bool print_chain_id = false;
   ProgressMode progress = ProgressMode::automatic;

@@ -1,7 +1,5 @@
 #include "tools/progress_driver.hpp"
 
-#include "tools/progress_view.hpp"
-
 #include <boost/asio/steady_timer.hpp>
 #include <sys/ioctl.h>
 
@@ -10,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unistd.h>
+#include <utility>
 
 namespace lazypull {
 namespace {
@@ -41,12 +40,24 @@ Screen screen_size() {
   return screen;
 }
 
+ProgressViews views_of(const PullReport& report) {
+  ProgressViews views;
+  const auto rates = std::make_shared<Rates>();
+  const auto plain = std::make_shared<PlainProgress>();
+  views.frame = [&report, rates](Screen screen, std::chrono::nanoseconds elapsed) {
+    rates->sample(report, Rates::Clock::now());
+    return render_progress(report, *rates, screen, elapsed);
+  };
+  views.lines = [&report, plain] { return plain->update(report); };
+  return views;
+}
+
 }  // namespace
 
 // Shared with the timer's handler, which may still be queued when the driver goes.
 struct ProgressDriver::State : std::enable_shared_from_this<State> {
-  State(const boost::asio::any_io_executor& executor, const PullReport& observed, ProgressMode wanted)
-      : timer(executor), report(observed), mode(wanted) {}
+  State(const boost::asio::any_io_executor& executor, ProgressViews shown, ProgressMode wanted)
+      : timer(executor), views(std::move(shown)), mode(wanted) {}
 
   void schedule() {
     timer.expires_after(tick);
@@ -67,7 +78,6 @@ struct ProgressDriver::State : std::enable_shared_from_this<State> {
 
   void draw() {
     const auto now = Rates::Clock::now();
-    rates.sample(report, now);
     std::string out;
     if (lines_drawn == 0) {
       cursor_is_hidden = 1;
@@ -75,7 +85,7 @@ struct ProgressDriver::State : std::enable_shared_from_this<State> {
     } else {
       out += "\x1b[" + std::to_string(lines_drawn) + "A\r";
     }
-    const auto lines = render_progress(report, rates, screen_size(), now - start);
+    const auto lines = views.frame(screen_size(), now - start);
     for (const auto& line : lines) {
       out += line;
       out += clear_to_line_end;
@@ -88,7 +98,7 @@ struct ProgressDriver::State : std::enable_shared_from_this<State> {
 
   void print() {
     std::string out;
-    for (const auto& line : plain.update(report)) out += line + "\n";
+    for (const auto& line : views.lines()) out += line + "\n";
     write_all(out);
   }
 
@@ -101,19 +111,21 @@ struct ProgressDriver::State : std::enable_shared_from_this<State> {
   }
 
   boost::asio::steady_timer timer;
-  const PullReport& report;
+  ProgressViews views;
   ProgressMode mode;
   bool stopped = false;
   Rates::Clock::time_point start = Rates::Clock::now();
-  Rates rates;
-  PlainProgress plain;
   std::size_t lines_drawn = 0;
 };
 
 ProgressDriver::ProgressDriver(const boost::asio::any_io_executor& executor, const PullReport& report,
+                               ProgressMode mode)
+    : ProgressDriver(executor, views_of(report), mode) {}
+
+ProgressDriver::ProgressDriver(const boost::asio::any_io_executor& executor, ProgressViews views,
                                ProgressMode mode) {
   if (mode == ProgressMode::none) return;
-  state_ = std::make_shared<State>(executor, report, mode);
+  state_ = std::make_shared<State>(executor, std::move(views), mode);
   state_->schedule();
 }
 

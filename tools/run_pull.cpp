@@ -6,27 +6,48 @@
 #include "tools/debug_log.hpp"
 #include "tools/observed_registry.hpp"
 #include "tools/progress_driver.hpp"
+#include "transport/hosts_directory.hpp"
 #include "transport/registry_client.hpp"
 
 #include <exception>
+#include <filesystem>
+#include <set>
+#include <unistd.h>
+#include <utility>
 
 namespace lazypull {
 namespace {
+
+std::vector<std::string> hosts_directories(const Options& options) {
+  if (options.hosts_dir.empty()) return default_hosts_directories(process_environment(), ::geteuid() == 0);
+  if (!std::filesystem::is_directory(options.hosts_dir)) {
+    throw Error(Errc::invalid_argument, "--hosts-dir " + options.hosts_dir + ": there is no such directory");
+  }
+  return {options.hosts_dir};
+}
+
+}  // namespace
 
 RegistryOptions registry_options(const Options& options, std::optional<Credentials> user) {
   RegistryOptions registry;
   registry.plain_http = options.plain_http;
   registry.http.tls.skip_verify = options.skip_verify;
-  registry.http.tls.ca_file = options.tls_ca;
-  registry.http.tls.cert_file = options.tls_cert;
-  registry.http.tls.key_file = options.tls_key;
+  if (!options.tls_ca.empty()) registry.http.tls.ca_files = {options.tls_ca};
+  if (!options.tls_cert.empty()) registry.http.tls.clients = {{options.tls_cert, options.tls_key}};
   registry.http.user_agent = "lazypull/" LAZYPULL_VERSION;
+  registry.http.proxies = ProxyRules::from_environment(process_environment());
+  registry.http.max_connections_per_host = options.max_connections_per_host;
+  registry.http.limit_rate = options.limit_rate;
+  registry.hosts_directories = hosts_directories(options);
+  registry.range_bytes = options.concurrent_layer_fetch_buffer;
   if (options.debug) registry.http.log = debug_request;
   registry.user = std::move(user);
   registry.credentials =
       std::make_shared<DockerConfigCredentials>(docker_config_paths(process_environment()));
   return registry;
 }
+
+namespace {
 
 ProgressMode progress_mode(const Options& options) {
   const auto mode = resolve_progress_mode(options.progress, options.output);
@@ -43,6 +64,30 @@ Awaitable<> run_engine(const Options& options, PullPorts ports, bool local_snaps
   }
 }
 
+/// A mirror that serves something else than it should makes a pull fail, although other hosts may do better:
+/// another try asks them. What the mirror had served of further layers by then makes those fail too, each
+/// once.
+class MirrorDoubt {
+ public:
+  explicit MirrorDoubt(const RegistryClient& client) : client_(client) {}
+
+  /// Empties the report if it says true.
+  bool calls_for_another_try(const Error& failure, PullReport& report) {
+    const auto distrusted = client_.distrusted();
+    const bool new_doubt = std::exchange(known_, distrusted) < distrusted;
+    const bool new_failure = failures_.insert(failure.message()).second;
+    if (failure.code() != Errc::digest_mismatch || distrusted == 0) return false;
+    if (!new_doubt && !new_failure) return false;
+    report = PullReport();
+    return true;
+  }
+
+ private:
+  const RegistryClient& client_;
+  std::size_t known_ = 0;
+  std::set<std::string> failures_;
+};
+
 }  // namespace
 
 Awaitable<> run_pull(const Options& options, std::optional<Credentials> user, PullRun& run) {
@@ -58,13 +103,16 @@ Awaitable<> run_pull(const Options& options, std::optional<Credentials> user, Pu
 
   const ProgressDriver progress(home, run.report, progress_mode(options));
   std::exception_ptr failure;
-  try {
-    co_await run_engine(options, PullPorts{registry, registry, leases}, backend.local_snapshotter,
-                        run.report);
-    co_return;
-  } catch (...) {
-    failure = std::current_exception();
-  }
+  MirrorDoubt doubt(client);
+  do {
+    try {
+      co_await run_engine(options, PullPorts{registry, registry, leases}, backend.local_snapshotter,
+                          run.report);
+      co_return;
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  } while (doubt.calls_for_another_try(as_error(failure), run.report));
   if (registry.last_failure() == as_error(failure).code()) run.failure_source = FailureSource::registry;
   std::rethrow_exception(failure);
 }

@@ -4,6 +4,7 @@
 #include "engine/pull_report.hpp"
 #include "tools/options.hpp"
 #include "transport/credentials.hpp"
+#include "transport/registry_options.hpp"
 
 #include <optional>
 
@@ -14,6 +15,10 @@ struct PullRun {
   PullReport report;
   FailureSource failure_source = FailureSource::other;  ///< where the failure came from, if there was one
 };
+
+/// How the registry is to be talked to, of every command that pulls. Throws Error{invalid_argument} for a
+/// directory of --hosts-dir that is not there.
+RegistryOptions registry_options(const Options& options, std::optional<Credentials> user);
 
 /// Connects the registry and containerd with the engine and runs the command, with progress on standard
 /// error. `user` goes before what Docker's and Podman's files say. Both references must outlive it.

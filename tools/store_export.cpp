@@ -54,18 +54,34 @@ std::vector<const ImagePart*> chosen_parts(EmbeddedStore& store, const ImageCont
   return chosen;
 }
 
+/// Those whose snapshots consist of what shared storage has.
+std::set<Digest> remote_layers(EmbeddedStore& store, const std::vector<const ImagePart*>& parts) {
+  std::set<Digest> layers;
+  for (const auto* part : parts) {
+    for (const auto& chain_id : part->chain_ids) {
+      const auto found = store.snapshots().stat(chain_id.str());
+      if (found && found->remote) layers.insert(*found->remote);
+    }
+  }
+  return layers;
+}
+
 /// The blobs of the archive, in the order of their names.
 std::map<std::string, Descriptor> chosen_blobs(EmbeddedStore& store, const ImageContents& contents,
                                                const std::vector<const ImagePart*>& parts,
                                                const std::string& name) {
   std::map<std::string, Descriptor> blobs;
+  const auto remote = remote_layers(store, parts);
   const auto add = [&](const Descriptor& blob) {
     const std::string file =
         "blobs/" + std::string(blob.digest.algorithm()) + "/" + std::string(blob.digest.hex());
     if (is_there(store, blob)) {
       blobs.emplace(file, blob);
     } else if (is_needed(blob)) {
-      throw Error(Errc::not_found, "image " + name + ": " + blob.digest.str() + " is not in the store");
+      const char* why = remote.contains(blob.digest)
+                            ? " is used from shared storage and was not downloaded ('lazypull fetch' does)"
+                            : " is not in the store";
+      throw Error(Errc::not_found, "image " + name + ": " + blob.digest.str() + why);
     }
   };
   for (const auto& index : contents.indexes) add(index);

@@ -175,6 +175,7 @@ std::string list_snapshots(EmbeddedStore& store, bool quiet, bool as_json) {
     object["key"] = info.name;
     object["parent"] = info.parent;
     object["kind"] = kind_name(info.kind);
+    if (snapshot.remote) object["remote"] = snapshot.remote->str();
     object["labels"] = to_json(info.labels);
     object["created"] = rfc3339(snapshot.created);
     object["updated"] = rfc3339(snapshot.updated);
@@ -202,13 +203,24 @@ bool is_unpacked(EmbeddedStore& store, const ImagePart& part) {
   return found && found->info.kind == SnapshotKind::committed;
 }
 
+/// Whether the layer is used from shared storage.
+bool is_remote(EmbeddedStore& store, const ImagePart& part, std::size_t layer) {
+  if (layer >= part.chain_ids.size()) return false;
+  const auto found = store.snapshots().stat(part.chain_ids[layer].str());
+  return found && found->remote;
+}
+
 json::object part_json(EmbeddedStore& store, const ImagePart& part) {
   json::object object;
   object["platform"] = part.platform.str();
   object["manifest"] = blob_json(store, part.descriptor);
   object["config"] = blob_json(store, part.manifest.config);
   json::array layers;
-  for (const auto& layer : part.manifest.layers) layers.push_back(blob_json(store, layer));
+  for (const auto& layer : part.manifest.layers) {
+    auto blob = blob_json(store, layer);
+    blob["remote"] = is_remote(store, part, layers.size());
+    layers.push_back(std::move(blob));
+  }
   object["layers"] = std::move(layers);
   object["chain_id"] = nullptr;
   if (!part.chain_ids.empty()) object["chain_id"] = part.chain_ids.back().str();
@@ -216,10 +228,11 @@ json::object part_json(EmbeddedStore& store, const ImagePart& part) {
   return object;
 }
 
-void add_blob(EmbeddedStore& store, Table& table, const char* what, const Descriptor& blob) {
+void add_blob(EmbeddedStore& store, Table& table, const char* what, const Descriptor& blob,
+              const char* otherwise = "absent") {
   const bool present = store.content().info(blob.digest).has_value();
   table.add(
-      {what, blob.digest.str(), format_bytes(blob.size), present ? "present" : "absent", blob.media_type});
+      {what, blob.digest.str(), format_bytes(blob.size), present ? "present" : otherwise, blob.media_type});
 }
 
 std::string inspect_text(EmbeddedStore& store, const StoredImage& image, const ImageContents& contents) {
@@ -232,7 +245,10 @@ std::string inspect_text(EmbeddedStore& store, const StoredImage& image, const I
     table.add({"manifest", part.descriptor.digest.str(), format_bytes(part.descriptor.size), "present",
                part.descriptor.media_type + " " + part.platform.str()});
     add_blob(store, table, "config", part.manifest.config);
-    for (const auto& layer : part.manifest.layers) add_blob(store, table, "layer", layer);
+    const auto& layers = part.manifest.layers;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      add_blob(store, table, "layer", layers[i], is_remote(store, part, i) ? "remote" : "absent");
+    }
     if (part.chain_ids.empty()) continue;
     table.add(
         {"snapshot", part.chain_ids.back().str(), "", is_unpacked(store, part) ? "unpacked" : "absent", ""});

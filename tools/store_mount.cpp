@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <system_error>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <exception>
 #include <fcntl.h>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
@@ -78,16 +80,58 @@ std::string without_prefix(std::string text, const std::string& prefix) {
   return text;
 }
 
+void set_option(const UniqueFd& context, const std::string& key, const std::string& value) {
+  if (::fsconfig(context.get(), FSCONFIG_SET_STRING, key.c_str(), value.c_str(), 0) == 0) return;
+  if (errno == EINVAL && key == "lowerdir+") {
+    throw Error(Errc::unsupported, "the image has too many layers for one mount with this kernel");
+  }
+  throw_errno("set " + key + "=" + value + " of overlay");
+}
+
+void set_option(const UniqueFd& context, const std::string& option) {
+  constexpr std::string_view lower = "lowerdir=";
+  const auto equals = option.find('=');
+  if (option.starts_with(lower)) {
+    for (std::size_t start = lower.size(), end = 0; start < option.size(); start = end + 1) {
+      end = std::min(option.find(':', start), option.size());
+      set_option(context, "lowerdir+", option.substr(start, end - start));
+    }
+  } else if (equals != std::string::npos) {
+    set_option(context, option.substr(0, equals), option.substr(equals + 1));
+  } else if (::fsconfig(context.get(), FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0) != 0) {
+    throw_errno("set " + option + " of overlay");
+  }
+}
+
+/// With one call for each option, since all of them do not fit a page. Directories can be given like that
+/// since Linux 6.8.
+void mount_by_parts(const std::vector<std::string>& options, const fs::path& target, bool writable) {
+  const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+  if (!context) throw_errno("open overlay");
+  for (const auto& option : options) set_option(context, option);
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+    throw_errno("mount overlay on " + target.string());
+  }
+  const unsigned attributes = writable ? 0 : MOUNT_ATTR_RDONLY;
+  const UniqueFd mounted(::fsmount(context.get(), FSMOUNT_CLOEXEC, attributes));
+  if (!mounted || ::move_mount(mounted.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    throw_errno("mount overlay on " + target.string());
+  }
+}
+
 void mount_overlay(const Mount& mount, const StoreLayout& layout, const fs::path& target, bool writable) {
   const InDirectory here(layout.snapshots());
   const auto prefix = layout.snapshots().string() + "/";
+  std::vector<std::string> options;
   std::string data;
   for (const auto& option : mount.options) {
+    options.push_back(without_prefix(option, prefix));
     data += data.empty() ? "" : ",";
-    data += without_prefix(option, prefix);
+    data += options.back();
   }
   if (data.size() >= static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) {
-    throw Error(Errc::unsupported, "the image has too many layers for one mount");
+    mount_by_parts(options, target, writable);
+    return;
   }
   const unsigned long flags = writable ? 0 : MS_RDONLY;
   if (::mount("overlay", target.c_str(), "overlay", flags, data.c_str()) != 0) {

@@ -81,7 +81,6 @@ Awaitable<Descriptor> FakeRegistry::resolve(const Reference& reference) {
 Awaitable<std::unique_ptr<BlobReader>> FakeRegistry::open(const Reference&, const Descriptor& descriptor,
                                                           std::uint64_t offset) {
   co_await step();
-  const auto times = times_opened(descriptor.digest);
   opened.emplace_back(descriptor.digest, offset);
   if (const auto found = refuse.find(descriptor.digest); found != refuse.end()) throw found->second;
   const auto blob = blobs_.find(descriptor.digest);
@@ -91,9 +90,9 @@ Awaitable<std::unique_ptr<BlobReader>> FakeRegistry::open(const Reference&, cons
     bytes = other->second;
   }
   std::uint64_t breaks_at = UINT64_MAX;
-  if (const auto found = breaks.find(descriptor.digest);
-      found != breaks.end() && times < found->second.size()) {
-    breaks_at = found->second[times];
+  if (const auto found = breaks.find(descriptor.digest); found != breaks.end()) {
+    const auto times = times_opened(descriptor.digest) - 1;
+    if (times < found->second.size()) breaks_at = found->second[times];
   }
   co_return std::make_unique<Reader>(*this, descriptor, std::move(bytes), offset, breaks_at);
 }

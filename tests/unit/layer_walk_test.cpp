@@ -52,6 +52,11 @@ TEST(TodaysWalk, TakesALostRaceAtCommitForSuccessAndRemovesItsOwnKey) {
             (Actions{prepare, commit, remove_key, skip}));
 }
 
+TEST(TodaysWalk, DropsItsKeyForASnapshotThatSomebodyElseHasMadeMeanwhile) {
+  EXPECT_EQ(actions<LayerWalk>({A::prepared, A::already_exists, A::done}),
+            (Actions{prepare, fill, remove_key, skip}));
+}
+
 TEST(TodaysWalk, RemovesItsKeyOnEveryFailure) {
   EXPECT_EQ(actions<LayerWalk>({A::failed, A::done}), (Actions{prepare, remove_key, fail}));
   EXPECT_EQ(actions<LayerWalk>({A::prepared, A::failed, A::done}),

@@ -209,6 +209,17 @@ TEST(Store, TheOneThatIsNamedIsTaken) {
   EXPECT_EQ(store_directory(by_variable, {}), "/elsewhere");
 }
 
+TEST(Options, StoragesOfLayersAreRepeatedOrSeparatedByCommasOrInTheEnvironment) {
+  const std::map<std::string, std::string> environment{{"LAZYPULL_REMOTE", "/one,/two"}};
+  const auto by_flag = options({"pull", "--remote", "/a,/b", "--remote", "/c", "a"}, environment);
+  EXPECT_EQ(by_flag.remotes, (std::vector<std::string>{"/a", "/b", "/c"}));
+  EXPECT_TRUE(by_flag.remotes_given);
+  const auto by_variable = options({"plan", "a"}, environment);
+  EXPECT_EQ(by_variable.remotes, (std::vector<std::string>{"/one", "/two"}));
+  EXPECT_FALSE(by_variable.remotes_given);
+  EXPECT_EQ(rejected({"pull", "--remote", "/a,", "a"}).code, ExitCode::usage);
+}
+
 TEST(Store, IsNotTakenWhereContainerdIsNamed) {
   const auto by_flag = options({"--address", "/nowhere.sock", "pull", "a"});
   EXPECT_FALSE(store_directory(by_flag, {}));
