@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds, and runs every check: formatting, unit and integration tests of the
-# optimised build, the unit tests under ASan+UBSan and under TSan, and clang-tidy. Needs root on Debian 12.
-# `tools/test.sh quick` leaves out the sanitizers and clang-tidy.
+# optimised build, the unit tests under ASan+UBSan and under TSan, the fuzzers, and clang-tidy. Needs root on Debian 12.
+# `tools/test.sh quick` leaves out the sanitizers, the fuzzers and clang-tidy.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mode="${1:-all}"
@@ -32,6 +32,9 @@ if [ "$mode" = all ]; then
     cmake --build --preset "$sanitizer" --target unit_tests -j "$jobs" -- --quiet
     ctest --preset "$sanitizer" -j "$jobs" --progress
   done
+  # Each for a few seconds from its seeds; the unit tests have replayed what was ever found.
+  step 'fuzzers'
+  tests/fuzz/run.sh 10
   step 'clang-tidy'
   # Only what the sources themselves are compiled from; generated code and tests are not ours to lint here.
   git ls-files 'engine/*.cpp' 'transport/*.cpp' 'snapshot/*.cpp' 'tools/*.cpp' |

@@ -249,7 +249,7 @@ std::optional<std::size_t> line_of_stray_character(std::string_view text) {
     } else if (closing.empty()) {
       if (static_cast<unsigned char>(text.front()) >= 0x80) return line;
       word = word_after(word, text.front());
-      closing = word == Word::number && text.front() != '#' ? "" : closing_of(text);
+      closing = word == Word::number ? std::string_view() : closing_of(text);
       if (closing != "\n") step = std::max<std::size_t>(closing.size(), 1);
     } else if (closing[0] == '"' && (text.starts_with("\\\"") || text.starts_with("\\\\"))) {
       step = 2;

@@ -56,7 +56,10 @@ std::optional<milliseconds> parse_retry_after(std::string_view value,
   }
   const auto date = parse_http_date(value);
   if (!date) return std::nullopt;
-  return std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(*date - now));
+  // A date of some centuries from now is further than nanoseconds can say.
+  const auto second = std::chrono::floor<std::chrono::seconds>(now);
+  const auto last = second + std::chrono::years{100};
+  return std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(std::clamp(*date, second, last) - now));
 }
 
 std::optional<milliseconds> retry_delay(const RetryPolicy& policy, int attempts_made,
