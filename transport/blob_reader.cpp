@@ -149,6 +149,12 @@ BodyPlan plan_body(const HttpHead& head, std::uint64_t size, std::uint64_t offse
   }
   if (head.status == 206) {
     if (offset == 0) throw Error(Errc::bad_response, "206 Partial Content, but no range was asked for");
+    const auto length = head.content_length();
+    if (length && *length != size - offset) {
+      wrong_size("from byte " + std::to_string(offset) + " on the server sends " + std::to_string(*length) +
+                     " bytes",
+                 size);
+    }
     check_partial(head, ByteRange{offset, size - 1}, size);
     return {0, size - offset, offset};
   }
