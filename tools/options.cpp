@@ -1,8 +1,8 @@
 #include "tools/options.hpp"
 
 #include "tools/byte_size.hpp"
-#include "tools/duration.hpp"
 #include "tools/grammar.hpp"
+#include "transport/duration.hpp"
 
 #include <charconv>
 

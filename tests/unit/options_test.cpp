@@ -1,8 +1,8 @@
 #include "tools/options.hpp"
 
 #include "engine/labels.hpp"
-#include "tools/duration.hpp"
 #include "tools/store_directory.hpp"
+#include "transport/duration.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,3 +1,0 @@
-#pragma once
-
-#include "transport/duration.hpp"  // also hosts.toml has durations
