@@ -1,12 +1,12 @@
 #pragma once
 
 #include "engine/error.hpp"
+#include "engine/token_bucket.hpp"
 #include "transport/connection_pool.hpp"
 #include "transport/host_gate.hpp"
 #include "transport/http_message.hpp"
 #include "transport/proxy.hpp"
 #include "transport/tls_options.hpp"
-#include "transport/token_bucket.hpp"
 
 #include <chrono>
 #include <cstddef>

@@ -1,5 +1,5 @@
 // A bandwidth limit, in virtual time.
-#include "transport/token_bucket.hpp"
+#include "engine/token_bucket.hpp"
 
 #include <gtest/gtest.h>
 
