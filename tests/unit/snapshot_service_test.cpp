@@ -77,8 +77,9 @@ class SnapshotService : public testing::Test {
  protected:
   SnapshotService() { start(); }
 
-  void start() {
+  void start(std::shared_ptr<LayerSource> storage = nullptr) {
     root_.emplace(folder_ / "root");
+    if (storage) root_->snapshots().use_layer_source(std::move(storage));
     server_.emplace(*root_, options());
     stub_ = connect();
   }
@@ -392,7 +393,8 @@ TEST_F(SnapshotService, ALayerOfAStorageIsCommittedByPrepareAndFoundByContainerd
   fs::create_directory(folder_ / "layer");
   const auto storage = std::make_shared<FakeStorage>();
   storage->add(layer, diff_ids.front(), folder_ / "layer");
-  root_->snapshots().use_layer_source(storage);
+  stop();
+  start(storage);
   const StringMap labels{{"containerd.io/snapshot.ref", chain_id},
                          {"containerd.io/snapshot/cri.layer-digest", layer.str()}};
   prepare("default/1/extract", "", labels, already_exists);
