@@ -44,7 +44,7 @@ Native load(const ClientCertificate& client) {
 
 bool issued_by_one_of(const Native& client, const STACK_OF(X509_NAME) * authorities) {
   STACK_OF(X509)* chain = nullptr;
-  SSL_CTX_get0_chain_certs(client.get(), &chain);
+  SSL_CTX_get0_chain_certs(client.get(), static_cast<void*>(&chain));
   for (int i = 0; i < sk_X509_NAME_num(authorities); ++i) {
     const auto* name = sk_X509_NAME_value(authorities, i);
     const auto* leaf = SSL_CTX_get0_certificate(client.get());
@@ -64,7 +64,7 @@ int choose_client(SSL* ssl, void* argument) {
   auto chosen = std::find_if(clients.begin(), clients.end(), fits);
   if (chosen == clients.end()) chosen = clients.begin();
   STACK_OF(X509)* chain = nullptr;
-  SSL_CTX_get0_chain_certs(chosen->get(), &chain);
+  SSL_CTX_get0_chain_certs(chosen->get(), static_cast<void*>(&chain));
   return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(chosen->get()),
                               SSL_CTX_get0_privatekey(chosen->get()), chain, 1);
 }
