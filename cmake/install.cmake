@@ -11,12 +11,14 @@ install(TARGETS lazypull lazypull_engine lazypull_transport lazypull_snapshot la
         EXPORT lazypull-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS lazypull_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES tools/systemd/lazypull-agent.service tools/systemd/lazypull-agent.socket DESTINATION lib/systemd/system)
+install(FILES tools/systemd/agent.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/lazypull)
 
 # Those left out include generated code, which stays private.
 install(DIRECTORY engine transport snapshot
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lazypull
         FILES_MATCHING PATTERN "*.hpp"
-        PATTERN "content_impl.hpp" EXCLUDE PATTERN "convert.hpp" EXCLUDE PATTERN "mounts.hpp" EXCLUDE PATTERN "snapshot_calls.hpp" EXCLUDE PATTERN "snapshot_service.hpp" EXCLUDE)
+        PATTERN "content_impl.hpp" EXCLUDE PATTERN "convert.hpp" EXCLUDE PATTERN "mounts.hpp" EXCLUDE PATTERN "snapshot_calls.hpp" EXCLUDE PATTERN "toml.hpp" EXCLUDE PATTERN "snapshot_service.hpp" EXCLUDE)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/lazypull)
 install(EXPORT lazypull-targets NAMESPACE lazypull:: DESTINATION ${package})

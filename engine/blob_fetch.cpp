@@ -13,13 +13,16 @@ namespace {
 constexpr int max_lookups = 3;
 }
 
+std::string_view blob_kind(const Descriptor& descriptor) {
+  if (media_type::is_index(descriptor.media_type)) return "index";
+  if (media_type::is_manifest(descriptor.media_type)) return "manifest";
+  if (media_type::is_config(descriptor.media_type)) return "config";
+  if (media_type::is_layer(descriptor.media_type)) return "layer";
+  return "content";
+}
+
 std::string blob_name(const Descriptor& descriptor) {
-  std::string kind = "content ";
-  if (media_type::is_index(descriptor.media_type)) kind = "index ";
-  if (media_type::is_manifest(descriptor.media_type)) kind = "manifest ";
-  if (media_type::is_config(descriptor.media_type)) kind = "config ";
-  if (media_type::is_layer(descriptor.media_type)) kind = "layer ";
-  return kind + descriptor.digest.str();
+  return std::string(blob_kind(descriptor)) + " " + descriptor.digest.str();
 }
 
 Labels missing_labels(const PullContext& context, Labels wanted, const Labels& present) {
@@ -48,23 +51,64 @@ Awaitable<> adopt(PullContext& context, ContentInfo info, Labels wanted) {
   co_await add_labels(context, std::move(info), std::move(wanted));
 }
 
+Awaitable<std::unique_ptr<Ingest>> open_when_free(PullContext& context, const Descriptor& descriptor,
+                                                  WaitWhileLocked wait) {
+  const auto ref = ingest_ref(descriptor);
+  LockWait patience;
+  for (;;) {
+    std::exception_ptr locked;
+    try {
+      co_return co_await context.content().ingest(ref, descriptor);
+    } catch (const Error& error) {
+      if (error.code() != Errc::locked) throw;
+      locked = std::current_exception();
+    }
+    auto pause = patience.pause(locked);
+    if (wait) {
+      co_await wait(std::move(pause));
+    } else {
+      co_await std::move(pause);
+    }
+  }
+}
+
 namespace {
 
 std::span<const std::byte> as_bytes(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
+/// Returns what broke it off, if anything did.
+Awaitable<std::exception_ptr> download_rest(PullContext& context, const Descriptor& descriptor,
+                                            std::string& bytes, DownloadRetry& retry) {
+  const auto reader = co_await context.ports.fetcher.open(context.reference, descriptor, bytes.size());
+  std::exception_ptr broken;
+  try {
+    while (bytes.size() <= descriptor.size) {
+      const auto piece = co_await reader->read();
+      if (piece.empty()) break;
+      bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+      retry.progress(piece.size());
+    }
+  } catch (...) {
+    broken = std::current_exception();
+  }
+  co_return broken;
+}
+
 Awaitable<std::string> download_small(PullContext& context, BlobWish& wish, const Descriptor& descriptor) {
+  Span wait(wish.trace, "wait", "metadata", descriptor.digest.str());
   auto permit = wish.join_downloads(context.reference.domain(), descriptor.size);
   co_await permit.granted();
-  const auto reader = co_await context.ports.fetcher.open(context.reference, descriptor, 0);
+  wait.end();
   std::string bytes;
   bytes.reserve(descriptor.size);
+  DownloadRetry retry(*context.retries);
   for (;;) {
-    const auto piece = co_await reader->read();
-    if (piece.empty()) break;
-    bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-    if (bytes.size() > descriptor.size) break;
+    const auto broken = co_await download_rest(context, descriptor, bytes, retry);
+    if (!broken) break;
+    const auto pause = retry.pause_after(broken);
+    if (pause.count() > 0) co_await sleep_for(pause);
   }
   context.report.metadata_bytes += bytes.size();
   permit.release();
@@ -83,22 +127,6 @@ void verify(const Descriptor& descriptor, const std::string& bytes) {
   const Digest actual = hasher.finish();
   if (actual != descriptor.digest) {
     throw Error(Errc::digest_mismatch, "the content that was served is " + actual.str());
-  }
-}
-
-/// Opens the ingest, waiting while another process writes the same. Null if the content is there.
-Awaitable<std::unique_ptr<Ingest>> open_when_free(PullContext& context, const Descriptor& descriptor) {
-  const auto ref = ingest_ref(descriptor);
-  LockWait wait;
-  for (;;) {
-    std::exception_ptr locked;
-    try {
-      co_return co_await context.content().ingest(ref, descriptor);
-    } catch (const Error& error) {
-      if (error.code() != Errc::locked) throw;
-      locked = std::current_exception();
-    }
-    co_await wait.pause(locked);
   }
 }
 
@@ -172,7 +200,9 @@ Awaitable<> download_metadata(PullContext& context, BlobWish& wish, const Descri
   blob.bytes = co_await download_small(context, wish, descriptor);
   verify(descriptor, blob.bytes);
   blob.labels = missing_labels(context, inspect(blob.bytes), {});
-  if (context.store_metadata) co_await store_small(context, descriptor, blob.bytes, blob.labels);
+  if (!context.store_metadata) co_return;
+  const Span span(wish.trace, "commit", "content", descriptor.digest.str());
+  co_await store_small(context, descriptor, blob.bytes, blob.labels);
 }
 
 /// Sets `fetched` unless another pull has stored it since this one has looked.
@@ -188,7 +218,10 @@ Awaitable<> download_unless_there(PullContext& context, BlobWish& wish, const De
 
 Awaitable<MetadataBlob> metadata_blob(PullContext& context, const Descriptor& descriptor,
                                       const Inspect& inspect) {
+  Span span(context.trace, blob_kind(descriptor), "metadata", descriptor.digest.str());
+  span.take_requests();
   BlobWish wish(context.shared, descriptor.digest, context.rank);
+  wish.trace = span.point();
   MetadataBlob blob;
   for (int tries = 0; tries < max_lookups; ++tries) {
     const bool there = co_await use_stored(context, descriptor, inspect, blob);

@@ -38,6 +38,7 @@ Errc from_errno(int value) noexcept {
       return Errc::unavailable;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return Errc::out_of_space;
     case EACCES:
     case EPERM:

@@ -3,127 +3,24 @@
 #include "engine/blob_fetch.hpp"
 #include "engine/deadline.hpp"
 #include "engine/digest.hpp"
-#include "engine/lock_wait.hpp"
+#include "engine/layer_stream.hpp"
 
-#include <chrono>
 #include <exception>
 
 namespace lazypull {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr int max_breaks_without_progress = 3;
 constexpr int max_take_overs = 3;
-constexpr milliseconds first_backoff{50};
-
-/// Where the bytes of a layer go: into the store, into the extraction, or into both.
-struct LayerSinks {
-  std::unique_ptr<Ingest> ingest;
-  std::unique_ptr<LayerUnpack> unpack;
-
-  std::uint64_t offset() const noexcept { return ingest ? ingest->offset() : 0; }
-
-  Awaitable<> write(std::span<const std::byte> bytes) {
-    if (ingest) co_await ingest->write(bytes);
-    if (unpack) co_await unpack->write(bytes);
-  }
-};
-
-/// A layer's bytes on their way, over as many connections as it takes.
-class LayerStream {
- public:
-  LayerStream(PullContext& context, const Descriptor& descriptor, LayerSinks& sinks, LayerReport& layer,
-              BlobWish& wish, GatePermit& permit)
-      : context_(context),
-        descriptor_(descriptor),
-        sinks_(sinks),
-        layer_(layer),
-        wish_(wish),
-        permit_(permit),
-        hasher_(descriptor.digest.algorithm()),
-        hashes_(!sinks.unpack && sinks.offset() == 0),
-        offset_(sinks.offset()) {}
-
-  Awaitable<> run() {
-    int breaks = 0;
-    while (offset_ < descriptor_.size) {
-      const auto before = offset_;
-      const auto broken = co_await one_connection();
-      if (offset_ == descriptor_.size) break;
-      breaks = offset_ > before ? 1 : breaks + 1;
-      if (!broken) {
-        throw Error(Errc::bad_response, "ended after " + std::to_string(offset_) + " of " +
-                                            std::to_string(descriptor_.size) + " bytes");
-      }
-      const auto code = as_error(broken).code();
-      const bool worth_it = is_transient(code) || code == Errc::bad_response;
-      if (!worth_it || breaks > max_breaks_without_progress) std::rethrow_exception(broken);
-      co_await sleep_for(first_backoff * (1 << breaks));
-    }
-    if (hashes_) {
-      const Digest actual = hasher_.finish();
-      if (actual != descriptor_.digest) {
-        throw Error(Errc::digest_mismatch, "the content that was served is " + actual.str());
-      }
-    }
-  }
-
- private:
-  /// Returns what ended it early, if anything did; throws what the sinks say.
-  Awaitable<std::exception_ptr> one_connection() {
-    auto reader = co_await context_.ports.fetcher.open(context_.reference, descriptor_, offset_);
-    for (;;) {
-      std::span<const std::byte> piece;
-      std::exception_ptr broken;
-      try {
-        piece = co_await reader->read();
-      } catch (...) {
-        broken = std::current_exception();
-      }
-      if (broken || piece.empty()) co_return broken;
-      if (piece.size() > descriptor_.size - offset_) {
-        throw Error(Errc::size_mismatch,
-                    "is longer than the " + std::to_string(descriptor_.size) + " bytes of its descriptor");
-      }
-      if (hashes_) hasher_.update(piece);
-      co_await sinks_.write(piece);
-      offset_ += piece.size();
-      layer_.bytes_done = offset_;
-      layer_.bytes_fetched += piece.size();
-      const auto pull_class = wish_.rank().pull_class;
-      if (context_.shared.bandwidth().limited(pull_class)) {
-        co_await context_.shared.bandwidth().pay(pull_class, piece.size());
-      }
-      if (permit_.give_way()) co_await pause();
-    }
-  }
-
-  /// Somebody more urgent goes first. The connection and the ingest stay as they are meanwhile; what the
-  /// connection does not survive is fetched again from here on.
-  Awaitable<> pause() {
-    const Stopwatch queue(layer_.queue);
-    layer_.state = LayerState::queued;
-    co_await permit_.granted();
-    layer_.state = LayerState::downloading;
-  }
-
-  PullContext& context_;
-  const Descriptor& descriptor_;
-  LayerSinks& sinks_;
-  LayerReport& layer_;
-  BlobWish& wish_;
-  GatePermit& permit_;
-  Hasher hasher_;
-  bool hashes_;  ///< nobody else looks at the digest before the store's own commit does
-  std::uint64_t offset_;
-};
+/// Tries at a layer whose digest mismatched. Each that a mirror was found guilty of has one host less to ask.
+constexpr int max_tries_with_mirrors = 10;
+constexpr int max_tries_in_doubt = 3;
 
 /// Leave to extract a layer: of this image's, and of all pulls'.
 class UnpackSlot {
  public:
   Awaitable<> take(PullContext& context, BlobWish& blob, LayerReport& layer) {
     const Stopwatch queue(layer.queue);
+    const Span span(blob.trace, "wait to unpack", "layer", blob.digest().str());
     layer.state = LayerState::queued;
     of_image_ = co_await context.streams.acquire();
     of_all_ = blob.join_unpacks();
@@ -139,7 +36,13 @@ class UnpackSlot {
   GatePermit of_all_;
 };
 
-/// One try at one layer.
+/// What the applier's threads have done, as spans.
+void record_unpack(const BlobWish& blob, const AppliedLayer& applied) {
+  record_work(blob.trace, "inflate", "unpack", blob.digest().str(), applied.inflate);
+  record_work(blob.trace, "extract", "unpack", blob.digest().str(), applied.extract);
+}
+
+/// One layer, tried again from its first byte where a mirror has served something else.
 class LayerFetch {
  public:
   LayerFetch(PullContext& context, const Descriptor& descriptor, LayerReport& layer, UnpackWish wish,
@@ -152,11 +55,15 @@ class LayerFetch {
         fetched_(fetched) {}
 
   Awaitable<> run() {
-    const auto info = co_await context_.content().info(descriptor_.digest);
-    if (info) {
-      co_await use(*info);
-    } else {
-      co_await download();
+    for (;;) {
+      const auto info = co_await context_.content().info(descriptor_.digest);
+      if (info) {
+        co_await use(*info);
+        co_return;
+      }
+      const auto mismatch = co_await download();
+      if (!mismatch) co_return;
+      if (!context_.retries->take()) throw context_.retries->spent(as_error(mismatch));
     }
   }
 
@@ -166,7 +73,8 @@ class LayerFetch {
     layer_.decision = LayerDecision::present;
   }
 
-  Awaitable<> download() {
+  /// Returns a mismatch that another try may not have.
+  Awaitable<std::exception_ptr> download() {
     co_await queue_up();
     const Stopwatch fetch(layer_.fetch);
     LayerSinks sinks;
@@ -176,16 +84,17 @@ class LayerFetch {
       if (info) co_await use(*info);
       // It was not there a moment ago, and of this process's pulls this is the only one that fetches it.
       fetched_.by_other_process = true;
-      co_return;
+      co_return nullptr;
     }
     if (!sinks.unpack) slot_.release();
     // A store may have it all and yet want a commit, such as containerd with content of another namespace.
     const bool all_there = descriptor_.size > 0 && sinks.offset() == descriptor_.size;
     layer_.decision = all_there ? LayerDecision::present : LayerDecision::download;
     layer_.bytes_done = sinks.offset();
+    LayerStream stream(context_, descriptor_, sinks, layer_, blob_, permit_);
     std::exception_ptr failure;
     try {
-      co_await stream(sinks);
+      co_await receive(stream, sinks);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -194,15 +103,31 @@ class LayerFetch {
     if (failure) {
       sinks.unpack.reset();
       if (stored) co_await drop_unless_resumable(as_error(failure).code());
-      std::rethrow_exception(failure);
+      if (!may_be_right_next_time(failure, stream)) std::rethrow_exception(failure);
+      permit_.release();
+      slot_.release();
+      fetched_ = FetchedLayer();
+      layer_.bytes_done = 0;
+      co_return failure;
     }
     fetched_.stored = stored;
     fetched_.unpack = std::move(sinks.unpack);
+    co_return nullptr;
+  }
+
+  bool may_be_right_next_time(const std::exception_ptr& failure, const LayerStream& stream) {
+    const bool mismatch = as_error(failure).code() == Errc::digest_mismatch;
+    // An archive that nobody has verified was broken by a mirror, or so it seems.
+    const bool doubtful = mismatch || stream.unpack_failure() == failure;
+    if (!doubtful || !stream.worth_another_try()) return false;
+    ++tries_;
+    return tries_ < (stream.mirror_at_fault() ? max_tries_with_mirrors : max_tries_in_doubt);
   }
 
   Awaitable<> queue_up() {
     if (wish_ != UnpackWish::none) co_await slot_.take(context_, blob_, layer_);
     const Stopwatch queue(layer_.queue);
+    const Span span(blob_.trace, "wait", "layer", descriptor_.digest.str());
     layer_.state = LayerState::queued;
     permit_ = blob_.join_downloads(context_.reference.domain(), descriptor_.size);
     co_await permit_.granted();
@@ -211,6 +136,7 @@ class LayerFetch {
 
   /// False if the content has turned out to be there.
   Awaitable<bool> open_sinks(LayerSinks& sinks) {
+    const Span span(blob_.trace, "open", "content", descriptor_.digest.str());
     auto& applier = context_.lease.applier();
     UnpackTraits traits;
     traits.lowest = wish_ == UnpackWish::lowest_layer;
@@ -230,39 +156,37 @@ class LayerFetch {
     co_return true;
   }
 
-  /// Opens the ingest, waiting while another process writes the same layer. Null if the content is there.
+  /// Null if the content is there.
   Awaitable<std::unique_ptr<Ingest>> open_ingest() {
-    const auto ref = ingest_ref(descriptor_);
-    LockWait wait;
-    for (;;) {
-      std::exception_ptr locked;
-      try {
-        co_return co_await context_.content().ingest(ref, descriptor_);
-      } catch (const Error& error) {
-        if (error.code() != Errc::locked) throw;
-        locked = std::current_exception();
-      }
-      permit_.release();
-      slot_.release();
-      layer_.state = LayerState::queued;
-      co_await wait.pause(locked);
-      co_await queue_up();
-    }
+    const WaitWhileLocked wait = [this](Awaitable<> pause) { return wait_in_line(std::move(pause)); };
+    co_return co_await open_when_free(context_, descriptor_, wait);
   }
 
-  Awaitable<> stream(LayerSinks& sinks) {
-    LayerStream stream(context_, descriptor_, sinks, layer_, blob_, permit_);
+  /// Others go on meanwhile.
+  Awaitable<> wait_in_line(Awaitable<> pause) {
+    permit_.release();
+    slot_.release();
+    layer_.state = LayerState::queued;
+    co_await std::move(pause);
+    co_await queue_up();
+  }
+
+  Awaitable<> receive(LayerStream& stream, LayerSinks& sinks) {
     co_await stream.run();
     // The extraction goes on while the store commits.
     if (sinks.ingest) {
+      const Span span(blob_.trace, "commit", "content", descriptor_.digest.str());
       const Labels labels = missing_labels(context_, {}, {});
       co_await sinks.ingest->commit(labels);
     }
     permit_.release();
+    if (stream.unpack_failure()) std::rethrow_exception(stream.unpack_failure());
     if (!sinks.unpack) co_return;
     const Stopwatch unpack(layer_.unpack);
+    const Span span(blob_.trace, "finish", "unpack", descriptor_.digest.str());
     layer_.state = LayerState::unpacking;
     fetched_.applied = co_await sinks.unpack->finish();
+    record_unpack(blob_, fetched_.applied);
   }
 
   /// What came over a broken or interrupted connection is good as far as it goes: the next pull goes on from
@@ -284,6 +208,7 @@ class LayerFetch {
   FetchedLayer& fetched_;
   UnpackSlot slot_;
   GatePermit permit_;
+  int tries_ = 0;
 };
 
 Awaitable<> fetch_once(PullContext& context, const Descriptor& descriptor, LayerReport& layer,
@@ -306,6 +231,8 @@ Awaitable<bool> take_over(PullContext& context, const Descriptor& descriptor, La
 Awaitable<> get_blob(PullContext& context, const Descriptor& descriptor, LayerReport& layer, UnpackWish wish,
                      FetchedLayer& fetched) {
   BlobWish blob(context.shared, descriptor.digest, context.rank);
+  const Span span(context.trace, "fetch", "layer", descriptor.digest.str());
+  blob.trace = span.point();
   // A layer that is not stored is of no use to a second one with the same content.
   const bool keeps_it = !context.options.discard_unpacked_layers || wish == UnpackWish::none;
   for (int tries = 0; tries < max_take_overs; ++tries) {
@@ -327,6 +254,8 @@ Awaitable<> extract_stored(PullContext& context, const Descriptor& descriptor, L
   if (fetched.unpack_tried) co_return;
   UnpackSlot slot;
   BlobWish blob(context.shared, descriptor.digest, context.rank);
+  const Span span(context.trace, "unpack", "layer", descriptor.digest.str());
+  blob.trace = span.point();
   co_await slot.take(context, blob, layer);
   UnpackTraits traits;
   traits.lowest = wish == UnpackWish::lowest_layer;
@@ -343,6 +272,7 @@ Awaitable<> extract_stored(PullContext& context, const Descriptor& descriptor, L
     co_await unpack->write(piece);
   }
   fetched.applied = co_await unpack->finish();
+  record_unpack(blob, fetched.applied);
   fetched.unpack = std::move(unpack);
 }
 

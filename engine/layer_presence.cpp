@@ -5,11 +5,6 @@
 namespace lazypull {
 namespace {
 
-Awaitable<bool> exists(PullContext& context, const Digest& chain_id) {
-  const auto info = co_await context.snapshotter().stat(chain_id.str());
-  co_return info.has_value();
-}
-
 void mark_present(ImageReport& report, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     report.layers[i].decision = LayerDecision::exists;
@@ -19,11 +14,17 @@ void mark_present(ImageReport& report, std::size_t count) {
 
 }  // namespace
 
+Awaitable<bool> snapshot_exists(PullContext& context, const Digest& chain_id) {
+  const Span span(context.trace, "Stat", "snapshotter", chain_id.str());
+  const auto info = co_await context.snapshotter().stat(chain_id.str());
+  co_return info.has_value();
+}
+
 Awaitable<std::size_t> count_present(PullContext& context, const ImageNode& image, ImageReport& report) {
   const std::size_t layers = image.chain_ids.size();
   // The lease takes the snapshot before we look, so that it cannot go between the two.
   co_await context.lease.protect_snapshot(image.chain_ids.back().str());
-  const bool all = co_await exists(context, image.chain_ids.back());
+  const bool all = co_await snapshot_exists(context, image.chain_ids.back());
   if (all) {
     report.already_there = true;
     mark_present(report, layers);
@@ -34,7 +35,7 @@ Awaitable<std::size_t> count_present(PullContext& context, const ImageNode& imag
   std::size_t high = layers - 1;
   while (low < high) {
     const std::size_t middle = low + (high - low) / 2;
-    const bool there = co_await exists(context, image.chain_ids[middle]);
+    const bool there = co_await snapshot_exists(context, image.chain_ids[middle]);
     if (there) {
       low = middle + 1;
     } else {
@@ -43,7 +44,7 @@ Awaitable<std::size_t> count_present(PullContext& context, const ImageNode& imag
   }
   if (low > 0) {
     co_await context.lease.protect_snapshot(image.chain_ids[low - 1].str());
-    const bool still = co_await exists(context, image.chain_ids[low - 1]);
+    const bool still = co_await snapshot_exists(context, image.chain_ids[low - 1]);
     if (!still) low = 0;
   }
   mark_present(report, low);

@@ -89,6 +89,7 @@ class Provider {
           co_await ensure(i);
           claims_.made(i);
         } else {
+          const Span span(context_.trace, "wait for another pull", "layer", image_.chain_ids[i].str());
           const bool theirs = co_await claims_.others(i);
           if (!theirs) {
             claims_.take_from(i);
@@ -124,8 +125,8 @@ class Provider {
     std::size_t missing = top + 1;
     // A snapshot that is there keeps its parents, so the first one found from above ends the search.
     for (std::size_t i = top + 1; i > 0; --i) {
-      const auto info = co_await context_.snapshotter().stat(image_.chain_ids[i - 1].str());
-      if (info) break;
+      const bool there = co_await snapshot_exists(context_, image_.chain_ids[i - 1]);
+      if (there) break;
       missing = i - 1;
     }
     if (missing > top) co_return std::nullopt;
@@ -179,7 +180,9 @@ class Provider {
       }
       start_download(index);
       download_ahead(index + 1);
+      Span waiting(steps.trace(), "wait for download", "layer", descriptor.digest.str());
       co_await downloads_.wait(index);
+      waiting.end();
       auto& fetched = downloads_.result(index);
       if (fetched.by_other_process) {
         made_elsewhere_ = co_await appears(index);
@@ -190,7 +193,7 @@ class Provider {
       }
       const Stopwatch unpack(layer.unpack);
       layer.state = LayerState::unpacking;
-      co_await extract(index, steps.mounts());
+      co_await extract(index, steps.mounts(), steps.trace());
       co_return WalkAnswer::done;
     } catch (...) {
       steps.failed(std::current_exception());
@@ -205,30 +208,31 @@ class Provider {
   Awaitable<bool> appears(std::size_t index) {
     using std::chrono::milliseconds;
     constexpr std::uint64_t slowest = 16U << 10U;  // bytes a millisecond
-    const auto chain_id = image_.chain_ids[index].str();
+    const auto& chain_id = image_.chain_ids[index];
     const auto patience = milliseconds(1000 + image_.manifest.layers[index].size / slowest);
     const auto give_up = std::chrono::steady_clock::now() + patience;
     milliseconds pause{20};
     report_.layers[index].state = LayerState::asking;
     for (;;) {
-      const auto info = co_await context_.snapshotter().stat(chain_id);
-      if (info) break;
+      const bool there = co_await snapshot_exists(context_, chain_id);
+      if (there) break;
       if (std::chrono::steady_clock::now() >= give_up) co_return false;
       co_await sleep_for(pause);
       pause = std::min(pause * 2, milliseconds(100));
     }
-    co_await context_.lease.protect_snapshot(chain_id);
-    const auto still = co_await context_.snapshotter().stat(chain_id);
-    co_return still.has_value();
+    co_await context_.lease.protect_snapshot(chain_id.str());
+    const bool still = co_await snapshot_exists(context_, chain_id);
+    co_return still;
   }
 
   /// Gets the fetched layer into the mounts, and marks its blob with what it unpacks to.
-  Awaitable<> extract(std::size_t index, const std::vector<Mount>& mounts) {
+  Awaitable<> extract(std::size_t index, const std::vector<Mount>& mounts, TracePoint trace) {
     const auto& descriptor = image_.manifest.layers[index];
     auto& fetched = downloads_.result(index);
     bool placed = false;
     if (fetched.unpack) {
       require_diff_id(index, fetched.applied.diff_id);
+      const Span span(trace, "place", "unpack", image_.chain_ids[index].str());
       placed = co_await fetched.unpack->place(mounts);
       fetched.unpack.reset();
     }
@@ -236,18 +240,21 @@ class Provider {
       if (!fetched.stored) {
         throw Error(Errc::unsupported, "was not stored, and the snapshotter's mounts need it to be");
       }
-      co_await apply(index, mounts);
+      co_await apply(index, mounts, trace);
     }
     if (!fetched.stored) co_return;
     const Labels labels{{std::string(label::uncompressed), image_.config.diff_ids[index].str()}};
     co_await context_.content().update_labels(descriptor.digest, labels);
   }
 
-  Awaitable<> apply(std::size_t index, const std::vector<Mount>& mounts) {
+  Awaitable<> apply(std::size_t index, const std::vector<Mount>& mounts, TracePoint trace) {
     const auto& descriptor = image_.manifest.layers[index];
     BlobWish blob(context_.shared, descriptor.digest, context_.rank);
+    Span wait(trace, "wait", "layer", descriptor.digest.str());
     auto permit = blob.join_unpacks();
     co_await permit.granted();
+    wait.end();
+    const Span span(trace, "extract", "unpack", descriptor.digest.str());
     const auto applied = co_await context_.lease.applier().apply(descriptor, mounts);
     require_diff_id(index, applied.diff_id);
   }

@@ -42,6 +42,7 @@ LayerSteps::LayerSteps(PullContext& context, const ImageNode& image, std::size_t
       layer_(layer),
       purpose_(std::move(purpose)),
       chain_id_(image.chain_ids[index].str()),
+      span_(context.trace, "layer", "layer", chain_id_),
       parent_(index == 0 ? std::string() : image.chain_ids[index - 1].str()) {
   const LayerContext layer_context{context.reference,     image.descriptor.digest, image.manifest.layers,
                                    image.config.diff_ids, image.chain_ids,         index};
@@ -82,6 +83,7 @@ Awaitable<WalkAnswer> LayerSteps::carry_out(WalkAction action) {
 }
 
 Awaitable<WalkAnswer> LayerSteps::stat(std::string name) {
+  const Span span(trace(), "Stat", "snapshotter", name);
   const auto info = co_await context_.snapshotter().stat(name);
   if (!info) co_return WalkAnswer::not_found;
   co_return info->labels.contains(std::string(label::remote_2019)) ? WalkAnswer::found_remote
@@ -99,6 +101,7 @@ Awaitable<WalkAnswer> LayerSteps::prepare() {
   if (prepares_ > 0) co_await pause_before_retry();
   ++prepares_;
   key_ = unique_snapshot_key(purpose_, chain_id_);
+  const Span span(trace(), "Prepare", "snapshotter", chain_id_);
   auto outcome = co_await context_.snapshotter().prepare(key_, parent_, labels_);
   if (outcome.already_exists) co_return WalkAnswer::already_exists;
   mounts_ = std::move(outcome.mounts);
@@ -107,11 +110,13 @@ Awaitable<WalkAnswer> LayerSteps::prepare() {
 }
 
 Awaitable<WalkAnswer> LayerSteps::commit() {
+  const Span span(trace(), "Commit", "snapshotter", chain_id_);
   const auto outcome = co_await context_.snapshotter().commit(chain_id_, key_, labels_);
   co_return outcome == CommitOutcome::committed ? WalkAnswer::done : WalkAnswer::already_exists;
 }
 
 Awaitable<WalkAnswer> LayerSteps::remove() {
+  const Span span(trace(), "Remove", "snapshotter", chain_id_);
   auto removal = context_.snapshotter().remove(key_);
   const auto failure =
       co_await run_cleanup(std::move(removal), context_.options.cleanup_timeout, "remove snapshot " + key_);

@@ -27,6 +27,7 @@ class LayerSteps {
   const std::vector<Mount>& mounts() const noexcept { return mounts_; }
   const std::string& key() const noexcept { return key_; }
   const std::exception_ptr& failure() const noexcept { return failure_; }
+  TracePoint trace() const noexcept { return span_.point(); }
   bool was_staged() const noexcept { return staged_; }
   bool prepared_a_key() const noexcept { return prepares_ > 0; }
 
@@ -41,6 +42,7 @@ class LayerSteps {
   LayerReport& layer_;
   std::string purpose_;
   std::string chain_id_;
+  Span span_;
   std::string parent_;
   Labels labels_;
   std::string key_;

@@ -3,6 +3,7 @@
 #include "engine/awaitable.hpp"
 #include "engine/descriptor.hpp"
 #include "engine/reference.hpp"
+#include "engine/trace.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -33,6 +34,9 @@ class BlobReader {
   /// The next bytes, empty at the end. Valid until the next call. Bytes are *not* verified here: the length
   /// is bounded by the descriptor (size_mismatch), the digest is the caller's to check.
   virtual Awaitable<std::span<const std::byte>> read() = 0;
+  /// Bytes have come from another host than the registry. Whoever finds fault with them reads on, where it
+  /// can: the fault is the host's if `read` throws digest_mismatch in the end, or the store does.
+  virtual bool unproven() const noexcept { return false; }
 };
 
 /// Opens blobs and manifests of a repository.
@@ -41,7 +45,9 @@ class Fetcher {
   virtual ~Fetcher() = default;
   /// Starts at `offset` (a Range request); the reader's first byte is that of `offset`, also where the server
   /// ignores ranges. Manifest and index media types are fetched from /manifests/, all else from /blobs/, or
-  /// first from the descriptor's own urls where it is a foreign layer.
+  /// first from the descriptor's own urls where it is a foreign layer. Where this or the reader throws
+  /// digest_mismatch, a host has served something else than the digest says and is not asked for it again:
+  /// opening it anew, from the start, may succeed.
   virtual Awaitable<std::unique_ptr<BlobReader>> open(const Reference& repository,
                                                       const Descriptor& descriptor, std::uint64_t offset) = 0;
 };
@@ -125,6 +131,8 @@ class Snapshotter {
 struct AppliedLayer {
   Digest diff_id;  ///< of the uncompressed tar, as computed while extracting
   std::uint64_t size = 0;
+  WorkTime inflate{};  ///< where the applier's own threads did it
+  WorkTime extract{};
 };
 
 /// One layer that is extracted while its compressed bytes arrive, apart from any snapshot, so that it need

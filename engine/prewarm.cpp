@@ -1,11 +1,12 @@
 #include "engine/prewarm.hpp"
 
+#include "engine/image_order.hpp"
 #include "engine/lock_wait.hpp"
 #include "engine/task_group.hpp"
 
 #include <algorithm>
 #include <exception>
-#include <numeric>
+#include <vector>
 
 namespace lazypull {
 namespace {
@@ -15,14 +16,7 @@ using Clock = std::chrono::steady_clock;
 class PrewarmRun {
  public:
   PrewarmRun(const PrewarmOptions& options, const PullOne& pull, PrewarmReport& report)
-      : options_(options), pull_(pull), report_(report), order_(report.images.size()) {
-    std::iota(order_.begin(), order_.end(), std::size_t{0});
-    std::ranges::sort(order_, [&](std::size_t a, std::size_t b) {
-      const int first = report_.images[a].item.priority;
-      const int second = report_.images[b].item.priority;
-      return first != second ? first > second : a < b;
-    });
-  }
+      : options_(options), pull_(pull), report_(report), order_(wanted(report)) {}
 
   Awaitable<> all() {
     check();
@@ -34,6 +28,15 @@ class PrewarmRun {
   }
 
  private:
+  static ImageOrder wanted(const PrewarmReport& report) {
+    std::vector<ImageOrder::Image> images;
+    images.reserve(report.images.size());
+    for (const auto& image : report.images) {
+      images.push_back({image.item.priority, image.item.reference.domain()});
+    }
+    return ImageOrder(images);
+  }
+
   Awaitable<> pull_images() {
     const std::size_t limit = options_.max_concurrent_images;
     const std::size_t workers = limit == 0 ? order_.size() : std::min(limit, order_.size());
@@ -44,10 +47,10 @@ class PrewarmRun {
   }
 
   Awaitable<> work() {
-    while (next_ < order_.size()) {
-      const std::size_t index = order_[next_++];
+    while (const auto index = order_.next()) {
       check();
-      co_await pull_one(index);
+      co_await pull_one(*index);
+      order_.ended(*index);
     }
   }
 
@@ -123,8 +126,7 @@ class PrewarmRun {
   const PrewarmOptions& options_;
   const PullOne& pull_;
   PrewarmReport& report_;
-  std::vector<std::size_t> order_;
-  std::size_t next_ = 0;
+  ImageOrder order_;
 };
 
 }  // namespace

@@ -78,7 +78,7 @@ struct PrewarmOptions {
 /// Pulls one image; the report lives longer.
 using PullOne = std::function<Awaitable<>(const PrewarmItem& item, PullRank rank, PullReport& report)>;
 
-/// Pulls all images of the report, so many at a time, those of a higher priority first. What fails for one
+/// Pulls all images of the report, so many at a time, in the order of ImageOrder. What fails for one
 /// image is that image's failure, and the others go on; but a full disk stops the run. Throws only
 /// Error{cancelled}, if cancelled; the report then says how far it came.
 Awaitable<> prewarm_images(PrewarmOptions options, PullOne pull, PrewarmReport& report);

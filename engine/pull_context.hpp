@@ -5,6 +5,7 @@
 #include "engine/semaphore.hpp"
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 namespace lazypull {
@@ -19,7 +20,9 @@ struct PullContext {
         report(into),
         lease(under),
         shared(with_others),
-        rank(urgency) {}
+        rank(urgency),
+        retries(how.retries ? how.retries : std::make_shared<RetryBudget>()),
+        trace(how.trace) {}
 
   PullPorts ports;
   const Reference& reference;
@@ -28,7 +31,9 @@ struct PullContext {
   Lease& lease;
   PullShared& shared;  ///< with other pulls
   PullRank rank;
-  bool store_metadata = true;  ///< false when planning: what is fetched is not kept
+  std::shared_ptr<RetryBudget> retries;  ///< never null
+  TracePoint trace;                      ///< the phase that the pull is in
+  bool store_metadata = true;            ///< false when planning: what is fetched is not kept
 
   /// Layers of this image that are extracted while they arrive, as many as an applier takes at once. Taken
   /// before a permit to download, so that none is held idle by one who waits for the applier.

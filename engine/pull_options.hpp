@@ -3,9 +3,12 @@
 #include "engine/descriptor.hpp"
 #include "engine/labels.hpp"
 #include "engine/platform.hpp"
+#include "engine/retry_budget.hpp"
+#include "engine/trace.hpp"
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -40,6 +43,8 @@ struct PullOptions {
   bool local_snapshotter = false;
   std::size_t max_concurrent_downloads = 3;  ///< manifests, configs and layers of this pull; 0 is unlimited
   Labels image_labels;
+  std::shared_ptr<RetryBudget> retries;  ///< shared with the ports of this pull; null is one of its own
+  TracePoint trace;                      ///< what the pull's span belongs to
   std::chrono::seconds lease_lifetime{std::chrono::hours{24}};
   /// What a clean-up after a failure may take, so that Ctrl-C ends within a second.
   std::chrono::milliseconds cleanup_timeout{800};

@@ -7,6 +7,7 @@
 #include "engine/permit_gate.hpp"
 #include "engine/semaphore.hpp"
 #include "engine/single_flight.hpp"
+#include "engine/trace.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -85,6 +86,8 @@ class BlobWish {
   /// Gets in line for this blob's sake.
   GatePermit join_downloads(const std::string& registry, std::uint64_t bytes);
   GatePermit join_unpacks();
+
+  TracePoint trace;  ///< where what is done for it belongs
 
  private:
   friend class PullShared;

@@ -13,19 +13,28 @@
 namespace lazypull {
 namespace {
 
-/// Names what the pull is doing, and adds its duration to the report at the end.
+/// Names what the pull is doing, and adds its duration to the report at the end. What is traced meanwhile is
+/// part of it.
 class Phase {
  public:
-  Phase(PullReport& report, std::string name) : report_(report) {
+  Phase(PullReport& report, TracePoint& trace, const char* name)
+      : report_(report), trace_(trace), span_(trace, name, "phase", report.reference) {
+    trace = span_.point();
     report.phase = name;
-    report.phases.push_back({std::move(name), {}});
+    report.phases.push_back({name, {}});
   }
   Phase(const Phase&) = delete;
   Phase& operator=(const Phase&) = delete;
-  ~Phase() { report_.phases.back().duration = std::chrono::steady_clock::now() - start_; }
+  ~Phase() {
+    report_.phases.back().duration = std::chrono::steady_clock::now() - start_;
+    span_.end();
+    trace_ = span_.point();
+  }
 
  private:
   PullReport& report_;
+  TracePoint& trace_;
+  Span span_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
@@ -54,7 +63,7 @@ void add_image(PullReport& report, const ImageNode& image) {
 }
 
 Awaitable<std::vector<ImageNode>> load(PullContext& context) {
-  const Phase phase(context.report, "metadata");
+  const Phase phase(context.report, context.trace, "metadata");
   auto images = co_await load_images(context, context.report.target);
   for (const auto& image : images) add_image(context.report, image);
   co_return images;
@@ -105,6 +114,7 @@ void require_runnable(const PullContext& context, const ImageNode& image) {
 }
 
 Awaitable<> record_image(PullContext& context) {
+  const Span span(context.trace, "image record", "images", context.reference.name());
   auto& store = context.lease.images();
   const ImageRecord record{context.reference.name(), context.report.target, context.options.image_labels};
   const auto existing = co_await store.get(record.name);
@@ -119,7 +129,7 @@ Awaitable<> pull_under_lease(PullContext& context) {
   const auto images = co_await load(context);
   for (const auto& image : images) require_runnable(context, image);
   {
-    const Phase phase(context.report, "layers");
+    const Phase phase(context.report, context.trace, "layers");
     co_await with_task_group([&](TaskGroup& group) -> Awaitable<> {
       for (std::size_t i = 0; i < images.size(); ++i) {
         group.spawn(provide_image(context, images[i], context.report.images[i]));
@@ -127,33 +137,37 @@ Awaitable<> pull_under_lease(PullContext& context) {
       co_return;
     });
   }
-  const Phase phase(context.report, "record");
+  const Phase phase(context.report, context.trace, "record");
   co_await record_image(context);
 }
 
 Awaitable<> plan_under_lease(PullContext& context) {
   const auto images = co_await load(context);
-  const Phase phase(context.report, "layers");
+  const Phase phase(context.report, context.trace, "layers");
   for (std::size_t i = 0; i < images.size(); ++i) {
     co_await plan_layers(context, images[i], context.report.images[i]);
   }
 }
 
-Awaitable<> resolve(PullPorts ports, const Reference& reference, PullReport& report) {
+Awaitable<> resolve(PullPorts ports, const Reference& reference, PullReport& report, TracePoint trace) {
+  Span span(trace, "resolve", "registry", reference.name());
+  span.take_requests();
   report.target = co_await ports.resolver.resolve(reference);
 }
 
-Awaitable<> acquire(PullPorts ports, const PullOptions& options, std::unique_ptr<Lease>& lease) {
+Awaitable<> acquire(PullPorts ports, const PullOptions& options, std::unique_ptr<Lease>& lease,
+                    TracePoint trace) {
+  const Span span(trace, "lease", "lease");
   lease = co_await ports.leases.acquire(options.lease_lifetime);
 }
 
 /// The registry and containerd do not know of each other, so neither waits for the other.
 Awaitable<> resolve_and_acquire(PullPorts ports, const Reference& reference, const PullOptions& options,
-                                PullReport& report, std::unique_ptr<Lease>& lease) {
-  const Phase phase(report, "resolve");
+                                PullReport& report, std::unique_ptr<Lease>& lease, TracePoint& trace) {
+  const Phase phase(report, trace, "resolve");
   co_await with_task_group([&](TaskGroup& group) -> Awaitable<> {
-    group.spawn(resolve(ports, reference, report));
-    group.spawn(acquire(ports, options, lease));
+    group.spawn(resolve(ports, reference, report, trace));
+    group.spawn(acquire(ports, options, lease, trace));
     co_return;
   });
 }
@@ -170,13 +184,16 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
                             PullReport& report, Company company, Work work) {
   const auto start = std::chrono::steady_clock::now();
   report.reference = reference.name();
+  Span span(options.trace, work == plan_under_lease ? "plan" : "pull", "pull", report.reference);
+  TracePoint trace = span.point();
   std::unique_ptr<Lease> lease;
   std::exception_ptr failure;
   try {
-    co_await resolve_and_acquire(ports, reference, options, report, lease);
+    co_await resolve_and_acquire(ports, reference, options, report, lease, trace);
     report.snapshotter = lease->snapshotter().name();
     PullContext context(ports, reference, options, report, *lease, company.shared, company.rank);
     context.store_metadata = work != plan_under_lease;
+    context.trace = trace;
     co_await work(context);
   } catch (...) {
     failure = std::current_exception();
@@ -187,6 +204,7 @@ Awaitable<> run_under_lease(PullPorts ports, const Reference& reference, const P
     // Only after a failure is there a hurry: beside many other pulls containerd may take its time.
     const bool patient = wait || !failure;
     const std::chrono::milliseconds limit = patient ? std::chrono::seconds(10) : options.cleanup_timeout;
+    const Span releasing(span.point(), "release", "phase", report.reference);
     auto release = lease->release(wait);
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto unreleased = co_await run_cleanup(std::move(release), limit, "release lease");

@@ -2,7 +2,9 @@
 
 #include "engine/digest.hpp"
 #include "engine/error.hpp"
+#include "engine/sha256_state.hpp"
 #include "snapshot/embedded/files.hpp"
+#include "snapshot/embedded/ingest_checkpoint.hpp"
 #include "snapshot/unpack/unique_fd.hpp"
 
 #include <sys/stat.h>
@@ -58,13 +60,25 @@ class LocalIngest final : public Ingest {
         folder_(std::move(folder)),
         file_(std::move(file)),
         offset_(held_->offset()),
-        hasher_(descriptor_.digest.algorithm()) {}
+        hasher_(descriptor_.digest.algorithm()),
+        checkpoint_(folder_ / "data", descriptor_.digest) {}
 
   std::uint64_t offset() const noexcept override { return offset_; }
 
-  /// Digests what an earlier try has left.
-  Awaitable<> catch_up() {
+  /// Goes on from how far an earlier try has got with digesting what it has left.
+  Awaitable<> resume() {
     std::uint64_t done = 0;
+    auto job = [this, &done] {
+      const auto state = checkpoint_.load(file_, offset_);
+      resumed_ = state && hasher_.resume(*state);
+      if (resumed_) done = state->bytes;
+    };
+    if (offset_ > 0) co_await local_.files_->run(std::move(job));
+    co_await catch_up(done);
+  }
+
+  /// Digests what is there, from a byte on.
+  Awaitable<> catch_up(std::uint64_t done = 0) {
     while (done < offset_) {
       auto job = [this, &done] {
         std::vector<std::byte> buffer(std::min<std::uint64_t>(piece_bytes, offset_ - done));
@@ -83,14 +97,21 @@ class LocalIngest final : public Ingest {
                   "ingest " + ref_ + ": more than " + std::to_string(descriptor_.size) + " bytes");
     }
     auto job = [this, bytes] {
-      write_at(file_, bytes, offset_, data());
       hasher_.update(bytes);
+      write_at(file_, bytes, offset_, data());
       offset_ += bytes.size();
+      // As soon after the write as can be: it holds for the file as it is now.
+      if (const auto state = hasher_.state()) checkpoint_.save(file_, offset_, *state);
     };
     co_await local_.files_->run(std::move(job));
   }
 
   Awaitable<CommitOutcome> commit(const Labels& labels) override {
+    const bool held = co_await held_->still_held();
+    if (!held) {
+      const bool there = co_await hold_again();
+      if (there) co_return CommitOutcome::already_exists;
+    }
     co_await verify();
     auto job = [this] { put_among_blobs(); };
     co_await local_.files_->run(std::move(job));
@@ -104,13 +125,28 @@ class LocalIngest final : public Ingest {
  private:
   std::filesystem::path data() const { return folder_ / "data"; }
 
+  /// containerd was away, and anybody may have had the ingest since: what is in its file now is what counts.
+  /// True if it has become content.
+  Awaitable<bool> hold_again() {
+    co_await held_->close();
+    held_ = co_await content_.open_ingest(ref_, descriptor_);
+    if (!held_) co_return true;
+    if (held_->offset() != offset_) {
+      throw Error(Errc::unavailable, "ingest " + ref_ + " was changed while containerd was away");
+    }
+    hasher_ = ResumableHasher(descriptor_.digest.algorithm());
+    resumed_ = false;
+    co_await catch_up();
+    co_return false;
+  }
+
   /// What cannot become the content is dropped, so that the next try starts anew.
   Awaitable<> verify() {
     std::optional<Error> wrong;
     if (offset_ != descriptor_.size) {
       wrong.emplace(Errc::size_mismatch, "ingest " + ref_ + " has " + std::to_string(offset_) +
                                              " bytes, not " + std::to_string(descriptor_.size));
-    } else if (const auto actual = hasher_.finish(); actual != descriptor_.digest) {
+    } else if (const auto actual = co_await digest(); actual != descriptor_.digest) {
       wrong.emplace(Errc::digest_mismatch,
                     "ingest " + ref_ + " is " + actual.str() + ", not " + descriptor_.digest.str());
     }
@@ -118,6 +154,16 @@ class LocalIngest final : public Ingest {
     co_await held_->close();
     co_await content_.abort(ref_);
     throw *wrong;
+  }
+
+  Awaitable<Digest> digest() {
+    auto actual = hasher_.finish();
+    if (!resumed_ || actual == descriptor_.digest) co_return actual;
+    // Either the bytes are wrong or the state was: the bytes tell.
+    hasher_ = ResumableHasher(descriptor_.digest.algorithm());
+    co_await catch_up();
+    actual = hasher_.finish();
+    co_return actual;
   }
 
   /// While containerd still keeps others from the ingest: whoever opens it from now on finds nothing in it.
@@ -156,7 +202,9 @@ class LocalIngest final : public Ingest {
   std::filesystem::path folder_;
   UniqueFd file_;
   std::uint64_t offset_;
-  Hasher hasher_;
+  ResumableHasher hasher_;
+  IngestCheckpoint checkpoint_;
+  bool resumed_ = false;  ///< from what an earlier try has left of its digest
 };
 
 LocalContent::LocalContent(std::filesystem::path root, std::string name_space)
@@ -215,7 +263,7 @@ Awaitable<std::unique_ptr<Ingest>> LocalContent::ingest(ContainerdContent& conte
   if (!file) co_return held;
   auto opened = std::make_unique<LocalIngest>(*this, content, std::move(held), ref, descriptor,
                                               std::move(folder), std::move(file));
-  co_await opened->catch_up();
+  co_await opened->resume();
   co_return opened;
 }
 

@@ -2,28 +2,23 @@
 
 #include "engine/descriptor.hpp"
 #include "transport/blob_reader.hpp"
+#include "transport/host_blob.hpp"
 #include "transport/registry_core.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
 
 namespace lazypull {
 
-/// What all parts of a blob have in common.
-struct PartedBlob {
-  PartedBlob(std::shared_ptr<RegistryCore> its_core, Reference its_repository, Descriptor its_descriptor,
-             Origin its_first_host)
-      : core(std::move(its_core)),
-        repository(std::move(its_repository)),
-        descriptor(std::move(its_descriptor)),
-        first_host(std::move(its_first_host)) {}
+/// A blob whose parts are fetched beside each other.
+struct PartedBlob : RemoteBlob {
+  PartedBlob(RemoteBlob blob, Origin its_first_host)
+      : RemoteBlob(std::move(blob)), first_host(std::move(its_first_host)) {}
 
-  std::shared_ptr<RegistryCore> core;
-  Reference repository;
-  Descriptor descriptor;
   Origin first_host;  ///< the one that has begun to serve it
 };
 
@@ -65,7 +60,8 @@ void check_range(const PartedBlob& blob, const Origin& host, const RegistryRespo
 /// Reads the body of a response that has been checked.
 Awaitable<> read_part(const RegistryResponse& response, BlobPart& part);
 
-/// Gets what is missing of a part from the first host that serves it, beginning with the blob's.
-Awaitable<> fetch_part(PartedBlob blob, BlobPart& part);
+/// Gets what is missing of a part from the first host that serves it, beginning with the blob's, over as many
+/// connections as it takes. `broken` is what the blob's first host has just failed with, if it has.
+Awaitable<> fetch_part(PartedBlob blob, BlobPart& part, std::exception_ptr broken = nullptr);
 
 }  // namespace lazypull

@@ -1,6 +1,7 @@
 #include "transport/blob_reader.hpp"
 
 #include "engine/error.hpp"
+#include "transport/interrupted_blobs.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -48,9 +49,10 @@ void check_encoding(const HttpHead& head) {
 
 class HttpBlobReader : public BlobReader {
  public:
-  HttpBlobReader(RegistryResponse response, BodyPlan plan)
+  HttpBlobReader(RegistryResponse response, BodyPlan plan, std::string before)
       : response_(std::move(response)),
         plan_(plan),
+        before_(std::move(before)),
         buffer_(std::make_unique_for_overwrite<std::byte[]>(buffer_bytes)) {}
 
   Awaitable<std::span<const std::byte>> read() override {
@@ -74,7 +76,7 @@ class HttpBlobReader : public BlobReader {
         co_return std::span<const std::byte>();
       }
       const auto skipped = std::min<std::uint64_t>(got, plan_.skip);
-      plan_.skip -= skipped;
+      skip(buffer.first(static_cast<std::size_t>(skipped)));
       const std::span<const std::byte> bytes = buffer.first(got).subspan(static_cast<std::size_t>(skipped));
       if (bytes.size() > plan_.keep - kept_) {
         wrong_size("the server sends more", plan_.offset + plan_.keep);
@@ -84,6 +86,19 @@ class HttpBlobReader : public BlobReader {
     }
   }
 
+  void skip(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return;
+    skipped_.add(bytes);
+    plan_.skip -= bytes.size();
+    if (plan_.skip > 0) return;
+    const auto comparable = std::min(before_.size(), skipped_.bytes.size());
+    const std::string_view came(skipped_.bytes);
+    const std::string_view had(before_);
+    if (came.substr(came.size() - comparable) == had.substr(had.size() - comparable)) return;
+    throw Error(Errc::digest_mismatch,
+                "the server sends it from the start, and other bytes than have come before");
+  }
+
   std::string progress() const {
     return std::to_string(plan_.offset + kept_) + " of " + std::to_string(plan_.offset + plan_.keep) +
            " bytes";
@@ -91,7 +106,12 @@ class HttpBlobReader : public BlobReader {
 
   // The response names the request already, but not where it was redirected from.
   [[noreturn]] void rethrow_from_here(const std::exception_ptr& failure) const {
-    const auto error = as_error(failure);
+    auto error = as_error(failure);
+    if (plan_.skip > 0 && error.code() != Errc::cancelled) {
+      error = Error(error.code(), error.message() +
+                                      "; the server ignores ranges, so that what comes before byte " +
+                                      std::to_string(plan_.offset) + " has to be read again");
+    }
     const auto& inner = response_.http->what();
     if (!error.message().starts_with(inner)) throw error.with_context(response_.what);
     throw Error(error.code(), response_.what + error.message().substr(inner.size()));
@@ -99,6 +119,8 @@ class HttpBlobReader : public BlobReader {
 
   RegistryResponse response_;
   BodyPlan plan_;
+  std::string before_;
+  BlobTail skipped_;
   std::unique_ptr<std::byte[]> buffer_;
   std::uint64_t kept_ = 0;
 };
@@ -166,8 +188,8 @@ BodyPlan plan_body(const HttpHead& head, std::uint64_t size, std::uint64_t offse
   return {offset, size - offset, offset};
 }
 
-std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan) {
-  return std::make_unique<HttpBlobReader>(std::move(response), plan);
+std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan, std::string before) {
+  return std::make_unique<HttpBlobReader>(std::move(response), plan, std::move(before));
 }
 
 std::unique_ptr<BlobReader> make_inline_reader(std::string bytes, std::uint64_t offset) {

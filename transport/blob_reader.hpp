@@ -35,8 +35,10 @@ struct ByteRange {
 /// Throws as `plan_body` does.
 void check_partial(const HttpHead& head, ByteRange wanted, std::uint64_t size);
 
-/// Reads through a buffer of 256 KiB; errors begin with `response.what`.
-std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan);
+/// Reads through a buffer of 256 KiB; errors begin with `response.what`. What is skipped must end with
+/// `before`, as far as it reaches; else Error{digest_mismatch}.
+std::unique_ptr<BlobReader> make_blob_reader(RegistryResponse response, BodyPlan plan,
+                                             std::string before = {});
 
 /// Reads bytes that are there already.
 std::unique_ptr<BlobReader> make_inline_reader(std::string bytes, std::uint64_t offset);

@@ -19,15 +19,16 @@ Error mismatch(const Digest& actual, const Descriptor& descriptor, const Origin&
 
 class FailoverReader : public BlobReader {
  public:
-  FailoverReader(std::shared_ptr<RegistryCore> core, Reference repository, Descriptor descriptor,
-                 std::uint64_t offset)
-      : core_(std::move(core)),
-        repository_(std::move(repository)),
-        descriptor_(std::move(descriptor)),
-        trial_(core_->hosts.of(repository_), HostNeed::pull, core_->health,
-               repository_.locator() + blob_path(descriptor_), descriptor_.digest),
-        offset_(offset) {
-    if (offset == 0) hasher_.emplace(descriptor_.digest.algorithm());
+  FailoverReader(RemoteBlob blob, std::uint64_t offset)
+      : blob_(std::move(blob)),
+        trial_(blob_.core->hosts.of(blob_.repository), HostNeed::pull, blob_.core->health,
+               blob_.repository.locator() + blob_path(blob_.descriptor), blob_.descriptor.digest),
+        offset_(offset),
+        tail_(blob_.core->interrupted.tail(blob_.descriptor.digest, offset)) {
+    if (offset == 0) hasher_.emplace(blob_.descriptor.digest.algorithm());
+  }
+  ~FailoverReader() override {
+    if (offset_ < size() && !tail_.bytes.empty()) interrupted().broke_off(digest(), std::move(tail_));
   }
 
   /// Finds the first host that serves it.
@@ -40,8 +41,9 @@ class FailoverReader : public BlobReader {
       } catch (...) {
         failure = std::current_exception();
       }
+      const bool answered = reader_ != nullptr;
       give_up_reader();
-      trial_.failed(failure);
+      trial_.failed(failure, answered);
     }
     trial_.give_up();
   }
@@ -58,39 +60,43 @@ class FailoverReader : public BlobReader {
       if (!failure) {
         verify(piece);
         offset_ += piece.size();
-        if (piece.empty() || offset_ == descriptor_.size) trial_.succeeded();
+        tail_.add(piece);
+        if (offset_ == size()) interrupted().complete(digest());
+        if (piece.empty() || offset_ == size()) trial_.succeeded();
         co_return piece;
       }
       give_up_reader();
-      trial_.failed(failure);
+      trial_.failed(failure, true);
       co_await open();
     }
   }
+
+  bool unproven() const noexcept override { return from_mirror_; }
 
  private:
   Awaitable<> open_at(RegistryHost host) {
     const bool is_last = trial_.is_last();
     origin_ = host.origin;
-    if (reads_in_parts(*core_, host, descriptor_, offset_)) {
-      reader_ = co_await open_in_parts(core_, std::move(host), is_last, repository_, descriptor_, offset_);
+    if (reads_in_parts(*blob_.core, host, blob_.descriptor, offset_)) {
+      reader_ = co_await open_in_parts(blob_, std::move(host), is_last, offset_, tail_.bytes);
     } else {
-      reader_ = co_await open_at_host(core_, std::move(host), is_last, repository_, descriptor_, offset_);
+      reader_ = co_await open_at_host(blob_, std::move(host), is_last, offset_, tail_.bytes);
     }
     if (!is_last) from_mirror_ = true;
-    const bool fits = offset_ == 0 && descriptor_.size <= max_verified_first;
+    const bool fits = offset_ == 0 && size() <= max_verified_first;
     if (!is_last && fits) co_await read_all();
   }
 
   // Whatever goes wrong is then not too late for the next host.
   Awaitable<> read_all() {
     std::string bytes;
-    bytes.reserve(static_cast<std::size_t>(descriptor_.size));
+    bytes.reserve(static_cast<std::size_t>(size()));
     for (;;) {
       const auto piece = co_await reader_->read();
       if (piece.empty()) break;
       bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
     }
-    Hasher hasher(descriptor_.digest.algorithm());
+    Hasher hasher(blob_.descriptor.digest.algorithm());
     hasher.update(std::as_bytes(std::span(bytes)));
     check(hasher.finish());
     hasher_.reset();
@@ -105,17 +111,18 @@ class FailoverReader : public BlobReader {
       return;
     }
     hasher_->update(piece);
-    if (offset_ + piece.size() < descriptor_.size) return;
+    if (offset_ + piece.size() < size()) return;
     const auto actual = hasher_->finish();
     hasher_.reset();
     check(actual);
   }
 
   void check(const Digest& actual) {
-    if (actual == descriptor_.digest) return;
-    core_->health.distrust(origin_, descriptor_.digest);
-    for (const auto& origin : mirrors_) core_->health.distrust(origin, descriptor_.digest);
-    throw mismatch(actual, descriptor_, origin_);
+    if (actual == digest()) return;
+    auto& health = blob_.core->health;
+    health.distrust(origin_, digest());
+    for (const auto& origin : mirrors_) health.distrust(origin, digest());
+    throw mismatch(actual, blob_.descriptor, origin_);
   }
 
   void give_up_reader() {
@@ -123,11 +130,14 @@ class FailoverReader : public BlobReader {
     reader_.reset();
   }
 
-  std::shared_ptr<RegistryCore> core_;
-  Reference repository_;
-  Descriptor descriptor_;
+  std::uint64_t size() const noexcept { return blob_.descriptor.size; }
+  const Digest& digest() const noexcept { return blob_.descriptor.digest; }
+  InterruptedBlobs& interrupted() noexcept { return blob_.core->interrupted; }
+
+  RemoteBlob blob_;
   HostTrial trial_;
   std::uint64_t offset_;
+  BlobTail tail_;  // of what has come
   std::unique_ptr<BlobReader> reader_;
   Origin origin_;                // of the reader
   std::vector<Origin> mirrors_;  // others that have contributed bytes
@@ -137,10 +147,8 @@ class FailoverReader : public BlobReader {
 
 }  // namespace
 
-Awaitable<std::unique_ptr<BlobReader>> open_at_hosts(std::shared_ptr<RegistryCore> core, Reference repository,
-                                                     Descriptor descriptor, std::uint64_t offset) {
-  auto reader =
-      std::make_unique<FailoverReader>(std::move(core), std::move(repository), std::move(descriptor), offset);
+Awaitable<std::unique_ptr<BlobReader>> open_at_hosts(RemoteBlob blob, std::uint64_t offset) {
+  auto reader = std::make_unique<FailoverReader>(std::move(blob), offset);
   co_await reader->open();
   co_return reader;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "engine/ports.hpp"
-#include "transport/registry_core.hpp"
+#include "transport/host_blob.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -13,7 +13,6 @@ namespace lazypull {
 /// verified, since a mirror is not the registry: up to 4 MiB before a byte of it is handed out, so that
 /// the next host can do better; more while it passes, so that the last bytes are withheld with
 /// Error{digest_mismatch}, and the host is not asked for it again.
-Awaitable<std::unique_ptr<BlobReader>> open_at_hosts(std::shared_ptr<RegistryCore> core, Reference repository,
-                                                     Descriptor descriptor, std::uint64_t offset);
+Awaitable<std::unique_ptr<BlobReader>> open_at_hosts(RemoteBlob blob, std::uint64_t offset);
 
 }  // namespace lazypull

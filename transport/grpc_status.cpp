@@ -101,6 +101,57 @@ Errc errc_of(grpc::StatusCode code, std::string_view message) noexcept {
   return Errc::server_error;
 }
 
+grpc::StatusCode code_of(Errc code) noexcept {
+  switch (code) {
+    case Errc::invalid_argument:
+      return grpc::StatusCode::INVALID_ARGUMENT;
+    case Errc::not_found:
+    case Errc::platform_not_found:
+      return grpc::StatusCode::NOT_FOUND;
+    case Errc::already_exists:
+      return grpc::StatusCode::ALREADY_EXISTS;
+    case Errc::unauthorized:
+      return grpc::StatusCode::UNAUTHENTICATED;
+    case Errc::forbidden:
+    case Errc::permission_denied:
+      return grpc::StatusCode::PERMISSION_DENIED;
+    case Errc::failed_precondition:
+      return grpc::StatusCode::FAILED_PRECONDITION;
+    case Errc::out_of_space:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case Errc::unsupported:
+      return grpc::StatusCode::UNIMPLEMENTED;
+    case Errc::unavailable:
+    case Errc::locked:
+    case Errc::too_many_requests:
+    case Errc::host_not_found:
+    case Errc::tls_failure:
+      return grpc::StatusCode::UNAVAILABLE;
+    case Errc::timed_out:
+      return grpc::StatusCode::DEADLINE_EXCEEDED;
+    case Errc::cancelled:
+      return grpc::StatusCode::CANCELLED;
+    case Errc::digest_mismatch:
+    case Errc::size_mismatch:
+      return grpc::StatusCode::DATA_LOSS;
+    case Errc::server_error:
+    case Errc::bad_response:
+    case Errc::invalid_image:
+    case Errc::internal:
+      break;
+  }
+  return grpc::StatusCode::INTERNAL;
+}
+
+std::string bounded_message(std::string text) {
+  constexpr std::size_t longest = 2048;
+  if (text.size() <= longest) return text;
+  auto end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;
+  text.resize(end);
+  return text.append("...");
+}
+
 Error error_of(const grpc::Status& status, std::string_view name) {
   const std::string& detail = status.error_message();
   std::string text(name);

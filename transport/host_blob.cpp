@@ -21,8 +21,16 @@ HttpFields blob_fields(const Descriptor& descriptor, std::uint64_t offset) {
   return fields;
 }
 
+Awaitable<RegistryCall> make_call(RemoteBlob blob, RegistryHost host, bool is_last) {
+  auto path = blob_path(blob.descriptor);
+  auto call =
+      co_await blob.core->make_call(std::move(host), blob.repository, "GET", std::move(path), is_last);
+  call.budget = blob.budget;
+  co_return call;
+}
+
 Awaitable<std::unique_ptr<BlobReader>> read_response(RegistryResponse response, Descriptor descriptor,
-                                                     std::uint64_t offset) {
+                                                     std::uint64_t offset, std::string before) {
   const int status = response.http->status();
   if (status != 200 && status != 206 && status != 416) {
     const auto failure = co_await failure_of(*response.http, response.what);
@@ -30,21 +38,29 @@ Awaitable<std::unique_ptr<BlobReader>> read_response(RegistryResponse response, 
   }
   try {
     const auto plan = plan_body(response.http->head(), descriptor.size, offset);
-    co_return make_blob_reader(std::move(response), plan);
+    co_return make_blob_reader(std::move(response), plan, std::move(before));
   } catch (const Error& error) {
     throw error.with_context(response.what);
   }
 }
 
-Awaitable<std::unique_ptr<BlobReader>> open_at_host(std::shared_ptr<RegistryCore> core, RegistryHost host,
-                                                    bool is_last, Reference repository, Descriptor descriptor,
-                                                    std::uint64_t offset) {
-  auto path = blob_path(descriptor);
-  auto call =
-      co_await core->make_call(std::move(host), std::move(repository), "GET", std::move(path), is_last);
-  call.fields = blob_fields(descriptor, offset);
-  auto response = co_await core->transport.send(std::move(call));
-  auto reader = co_await read_response(std::move(response), std::move(descriptor), offset);
+Awaitable<std::unique_ptr<BlobReader>> open_at_host(RemoteBlob blob, RegistryHost host, bool is_last,
+                                                    std::uint64_t offset, std::string before) {
+  const auto origin = host.origin;
+  const auto& digest = blob.descriptor.digest;
+  auto call = co_await make_call(blob, std::move(host), is_last);
+  call.fields = blob_fields(blob.descriptor, offset);
+  const auto etag = offset > 0 ? blob.core->interrupted.etag(origin, digest) : std::nullopt;
+  if (etag) call.fields.add("If-Range", *etag);
+  auto response = co_await blob.core->transport.send(std::move(call));
+  const int status = response.http->status();
+  // With another entity tag than before, it would be right to send all.
+  const auto same_etag = etag && strong_etag(response.http->head().fields) == etag;
+  if (offset > 0 && status == 200 && (!etag || same_etag)) blob.core->rangeless.insert(origin);
+  if (status == 200 || status == 206) {
+    blob.core->interrupted.note_etag(origin, digest, response.http->head().fields);
+  }
+  auto reader = co_await read_response(std::move(response), blob.descriptor, offset, std::move(before));
   co_return reader;
 }
 

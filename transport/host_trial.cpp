@@ -78,9 +78,10 @@ void HostTrial::note(HostVerdict verdict) {
   current_ = nullptr;
 }
 
-void HostTrial::failed(const std::exception_ptr& failure) {
+void HostTrial::failed(const std::exception_ptr& failure, bool broke_off) {
   const auto error = as_error(failure);
-  note(verdict_of(error.code()));
+  const bool lost = broke_off && error.code() == Errc::unavailable;
+  note(lost ? HostVerdict::faulty : verdict_of(error.code()));
   if (error.code() == Errc::cancelled || error.code() == Errc::invalid_argument) throw error;
   if (failure_ && earlier_.size() < max_text_bytes) {
     earlier_ += (earlier_.empty() ? "" : "; ") + failure_->message();

@@ -29,6 +29,14 @@ class HostHealth {
     return !distrusted_.contains({origin, digest.str()});
   }
   std::size_t distrusted() const noexcept { return distrusted_.size(); }
+  /// Hosts that are left out, or probed, because they have failed.
+  std::size_t broken(CircuitBreaker::Time now) const noexcept {
+    std::size_t count = 0;
+    for (const auto& [origin, breaker] : breakers_) {
+      if (breaker.state(now) != CircuitBreaker::State::closed) ++count;
+    }
+    return count;
+  }
 
  private:
   BreakerPolicy policy_;
@@ -60,9 +68,10 @@ class HostTrial {
   bool is_last() const noexcept { return last_; }
 
   void succeeded() { note(HostVerdict::alive); }
-  /// Remembers why. Rethrows what no other host could do better: Error{cancelled}, and {invalid_argument},
-  /// which is about our own files.
-  void failed(const std::exception_ptr& failure);
+  /// Remembers why. A host whose answer `broke_off` may be faulty but is not dead, unless it has kept silent.
+  /// Rethrows what no other host could do better: Error{cancelled}, and {invalid_argument}, which is about
+  /// our own files.
+  void failed(const std::exception_ptr& failure, bool broke_off = false);
   /// Throws the last failure, with those of the hosts before.
   [[noreturn]] void give_up() const;
 

@@ -2,32 +2,13 @@
 
 #include "engine/error.hpp"
 #include "transport/duration.hpp"
+#include "transport/toml.hpp"
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <stdexcept>
 #include <utility>
-
-namespace {
-
-// In a few places toml++ 3.3 asserts what a damaged file does not fulfil, and assumes it in release builds,
-// which is undefined behaviour. It shall be a failure to parse in all builds.
-[[noreturn]] void assertion_failed() {
-  throw std::logic_error("malformed");
-}
-
-}  // namespace
-
-// clang-format off
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#define TOML_ASSERT(expression) (static_cast<bool>(expression) ? static_cast<void>(0) : assertion_failed())
-#pragma push_macro("NDEBUG")
-#undef NDEBUG
-#include <toml++/toml.h>
-#pragma pop_macro("NDEBUG")
-// clang-format on
 
 namespace lazypull {
 

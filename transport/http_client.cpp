@@ -17,6 +17,11 @@ std::string seconds_text(std::chrono::milliseconds limit) {
   return text;
 }
 
+std::string slow_text(const SpeedWatch& speed) {
+  const auto window = std::chrono::duration_cast<std::chrono::milliseconds>(speed.window());
+  return ": slower than " + std::to_string(speed.rate()) + " bytes a second for " + seconds_text(window);
+}
+
 // Puts the request before the failure, and says what it was that took too long.
 [[noreturn]] void rethrow(const std::exception_ptr& failure, const std::string& what,
                           const std::string& late) {
@@ -36,7 +41,12 @@ HttpResponse::HttpResponse(HttpClient& client, std::unique_ptr<HttpConnection> c
       url_(request.url),
       key_{request.url.origin(), request.access ? request.access : client.access()},
       what_(request.display()),
-      started_(started) {
+      started_(started),
+      patience_(client.progress_timeout(request)),
+      speed_(request.patient ? 0 : client.options().min_speed, client.options().min_speed_window),
+      least_speed_(client.options().least_speed, patience_),
+      span_(request.trace, "transfer", "registry", url_.origin().host) {
+  span_.argument("status", static_cast<std::uint64_t>(head_.status));
   log_.method = request.method;
   log_.url = request.url.display();
   log_.status = head_.status;
@@ -54,6 +64,8 @@ void HttpResponse::finish() noexcept {
     }
     connection_.reset();
     pass_.release();
+    span_.argument("bytes", log_.body_bytes);
+    span_.end();
     if (logged_ || !client_.options().log) return;
     logged_ = true;
     log_.duration = Clock::now() - started_;
@@ -70,16 +82,29 @@ void HttpResponse::hold(GatePass pass, HostGate& gate) {
 }
 
 Awaitable<std::size_t> HttpResponse::read(std::span<std::byte> buffer) {
-  return read_within(buffer, client_.options().progress_timeout);
+  return read_within(buffer, patience_);
 }
 
 Awaitable<std::size_t> HttpResponse::read_within(std::span<std::byte> buffer,
                                                  std::chrono::milliseconds limit) {
   if (!connection_) co_return 0;
+  const auto start = Clock::now();
+  auto until = start + limit;
+  const bool for_speed = speed_.limited() && start + speed_.patience() < until;
+  if (for_speed) until = start + speed_.patience();
+  auto late = for_speed ? slow_text(speed_) : ": no data for " + seconds_text(limit);
   std::exception_ptr failure;
   try {
     buffer = buffer.first(std::min(buffer.size(), client_.bucket().piece()));
-    const auto got = co_await connection_->read_body(buffer, Clock::now() + limit);
+    const auto got = co_await connection_->read_body(buffer, until);
+    if (!least_speed_.note(got, Clock::now() - start) && !connection_->body_complete()) {
+      late = slow_text(least_speed_);
+      throw Error(Errc::timed_out, "timed out");
+    }
+    if (!speed_.note(got, Clock::now() - start) && !connection_->body_complete()) {
+      late = slow_text(speed_);
+      throw Error(Errc::timed_out, "timed out");
+    }
     log_.body_bytes += got;
     if (gate_ != nullptr) gate_->on_bytes(got);
     if (connection_->body_complete()) finish();
@@ -90,7 +115,9 @@ Awaitable<std::size_t> HttpResponse::read_within(std::span<std::byte> buffer,
   }
   connection_.reset();
   pass_.release();
-  rethrow(failure, what_, ": no data for " + seconds_text(limit));
+  span_.failed();
+  broke_off_ = as_error(failure).code() != Errc::cancelled;
+  rethrow(failure, what_, late);
 }
 
 Awaitable<> HttpResponse::keep_to_rate(std::size_t bytes) {
@@ -145,6 +172,16 @@ HttpClient::HttpClient(asio::any_io_executor home, HttpOptions options)
   if (options_.tls.any()) access_->tls();
 }
 
+std::chrono::milliseconds HttpClient::response_timeout(const HttpRequest& request) const {
+  if (request.patient) return options_.response_timeout;
+  return std::min(options_.response_timeout, options_.mirror_timeout);
+}
+
+std::chrono::milliseconds HttpClient::progress_timeout(const HttpRequest& request) const {
+  if (request.patient) return options_.progress_timeout;
+  return std::min(options_.progress_timeout, options_.mirror_timeout);
+}
+
 ConnectionKey HttpClient::key_of(const HttpRequest& request) const {
   return {request.url.origin(), request.access ? request.access : access_};
 }
@@ -154,7 +191,9 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send(HttpRequest request) {
   std::exception_ptr failure;
   try {
     auto& gate = gates_.try_emplace(request.url.origin(), options_.max_connections_per_host).first->second;
+    Span waiting(request.trace, "wait for host", "registry", request.url.origin().host);
     auto pass = co_await gate.enter();
+    waiting.end();
     started = Clock::now();
     auto response = co_await send_now(request, started);
     gate.on_status(response->status());
@@ -164,7 +203,7 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send(HttpRequest request) {
     failure = std::current_exception();
   }
   log_failure(request, started, as_error(failure));
-  rethrow(failure, request.display(), ": no response within " + seconds_text(options_.response_timeout));
+  rethrow(failure, request.display(), ": no response within " + seconds_text(response_timeout(request)));
 }
 
 Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_now(const HttpRequest& request,
@@ -185,7 +224,9 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_idle(const HttpRequ
   auto connection = pool_.take(key_of(request), started);
   if (!connection) co_return nullptr;
   try {
+    Span waiting(request.trace, "first byte", "registry", request.url.origin().host);
     auto head = co_await exchange(*connection, request, wire);
+    waiting.end();
     co_return std::make_unique<HttpResponse>(*this, std::move(connection), std::move(head), request, started);
   } catch (const Error& error) {
     if (error.code() != Errc::unavailable || connection->heard()) throw;
@@ -200,15 +241,19 @@ Awaitable<std::unique_ptr<HttpResponse>> HttpClient::send_on_new(const HttpReque
   const auto access = key_of(request).access;
   const auto tls = origin.tls ? access->tls() : nullptr;
   const auto proxy = options_.proxies.proxy_of(origin);
+  Span connecting(request.trace, "connect", "registry", origin.host);
   auto stream = co_await connect(home_, origin, tls, proxy, Clock::now() + access->connect_timeout());
+  connecting.end();
   auto connection = std::make_unique<HttpConnection>(std::move(stream));
+  Span waiting(request.trace, "first byte", "registry", origin.host);
   auto head = co_await exchange(*connection, request, wire);
+  waiting.end();
   co_return std::make_unique<HttpResponse>(*this, std::move(connection), std::move(head), request, started);
 }
 
 Awaitable<HttpHead> HttpClient::exchange(HttpConnection& connection, const HttpRequest& request,
                                          const std::string& wire) {
-  return connection.exchange(wire, request.method == "HEAD", Clock::now() + options_.response_timeout);
+  return connection.exchange(wire, request.method == "HEAD", Clock::now() + response_timeout(request));
 }
 
 void HttpClient::log_failure(const HttpRequest& request, Clock::time_point started,

@@ -6,6 +6,7 @@
 #include "transport/host_gate.hpp"
 #include "transport/http_message.hpp"
 #include "transport/proxy.hpp"
+#include "transport/speed_watch.hpp"
 #include "transport/tls_options.hpp"
 
 #include <chrono>
@@ -27,6 +28,14 @@ struct HttpOptions {
   std::chrono::milliseconds response_timeout{
       std::chrono::minutes{2}};  ///< from the request to the whole head
   std::chrono::milliseconds progress_timeout{std::chrono::minutes{5}};  ///< between bytes of a body
+  /// What every body has to come with, in the mean of progress_timeout: a byte now and then is no progress.
+  std::uint64_t least_speed = 256;
+  /// In place of both for requests that are not patient, where it is less: another host is left to ask.
+  std::chrono::milliseconds mirror_timeout{std::chrono::seconds{30}};
+  /// Bytes a second that a body has to come with, unless its request is patient; 0 is no limit.
+  std::uint64_t min_speed = 0;
+  std::chrono::milliseconds min_speed_window{
+      std::chrono::seconds{30}};  ///< of waiting, over which it is measured
   ProxyRules proxies;
   std::string user_agent = "lazypull/0.1.0";
   RequestLogger log;  ///< optional
@@ -52,6 +61,8 @@ class HttpResponse {
   const Url& url() const noexcept { return url_; }
   /// For messages: "GET https://…".
   const std::string& what() const noexcept { return what_; }
+  /// The body has ended before its time: the connection was lost, or the server has not kept to HTTP.
+  bool broke_off() const noexcept { return broke_off_; }
 
   /// The next bytes of the body, 0 at its end.
   Awaitable<std::size_t> read(std::span<std::byte> buffer);
@@ -74,9 +85,14 @@ class HttpResponse {
   std::string what_;
   RequestLog log_;
   Clock::time_point started_;
+  std::chrono::milliseconds patience_;  // between bytes
+  SpeedWatch speed_;
+  SpeedWatch least_speed_;
+  bool broke_off_ = false;
   bool logged_ = false;
   GatePass pass_;
   HostGate* gate_ = nullptr;
+  Span span_;  // of the body
 };
 
 /// Sends requests over pooled connections: one exchange each, no redirects, and no retries but that of a
@@ -92,6 +108,9 @@ class HttpClient {
   Awaitable<std::unique_ptr<HttpResponse>> send(HttpRequest request);
 
   const HttpOptions& options() const noexcept { return options_; }
+  /// What a request has to wait for its response, and then between bytes.
+  std::chrono::milliseconds response_timeout(const HttpRequest& request) const;
+  std::chrono::milliseconds progress_timeout(const HttpRequest& request) const;
   ConnectionPool& pool() noexcept { return pool_; }
   TokenBucket& bucket() noexcept { return bucket_; }
   const std::shared_ptr<HostAccess>& access() const noexcept { return access_; }

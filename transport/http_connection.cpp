@@ -76,7 +76,7 @@ Awaitable<> HttpConnection::fill(Clock::time_point until) {
     throw Error(Errc::bad_response, "connection closed in the middle of a chunked body, after " +
                                         std::to_string(body_read_) + " bytes");
   }
-  throw Error(Errc::bad_response, "connection closed in the middle of the response's head");
+  throw Error(Errc::unavailable, "connection closed in the middle of the response's head");
 }
 
 Awaitable<> HttpConnection::parse_head(bool is_head, Clock::time_point until) {

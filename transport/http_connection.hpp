@@ -28,8 +28,8 @@ class HttpConnection {
   ~HttpConnection();
 
   /// Sends `request` and reads the response's head; interim responses (1xx) are skipped. Throws
-  /// Error{unavailable} if the connection ends before any byte of a response, {bad_response} for a malformed
-  /// one or a head of more than 64 KiB.
+  /// Error{unavailable} if the connection ends before the whole head has come, {bad_response} for a malformed
+  /// one or one of more than 64 KiB.
   Awaitable<HttpHead> exchange(std::string request, bool is_head, Clock::time_point until);
   /// The next bytes of the body, 0 at its end. Throws Error{bad_response} where the connection ends before
   /// it.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/trace.hpp"
 #include "transport/url.hpp"
 
 #include <chrono>
@@ -34,6 +35,7 @@ class HttpFields {
 };
 
 class HostAccess;
+class RetryBudget;
 
 /// Host, User-Agent and Content-Length are added when it is sent.
 struct HttpRequest {
@@ -44,8 +46,10 @@ struct HttpRequest {
   Url url;
   HttpFields fields;
   std::string body;
-  std::shared_ptr<HostAccess> access;  ///< null: as the client's options say
-  bool patient = true;                 ///< whether waiting and trying again is better than a failure
+  std::shared_ptr<HostAccess> access;   ///< null: as the client's options say
+  TracePoint trace;                     ///< what its spans belong to
+  bool patient = true;                  ///< whether waiting and trying again is better than a failure
+  std::shared_ptr<RetryBudget> budget;  ///< of the pull that it is for; null is no limit
 
   /// For messages: "GET https://registry.example.com/v2/app/manifests/1".
   std::string display() const { return method + " " + url.display(); }

@@ -37,16 +37,18 @@ struct PartInFlight {
 using SharedPart = std::shared_ptr<PartInFlight>;
 
 Awaitable<> run_part(PartedBlob blob, SharedPart flight, RegistryResponse response) {
+  std::exception_ptr broken;
   if (response.http) {
     try {
       co_await read_part(response, flight->part);
       co_return;
     } catch (const Error& error) {
       if (error.code() == Errc::cancelled || flight->part.complete()) throw;
+      broken = std::current_exception();
     }
     response.http.reset();
   }
-  co_await fetch_part(blob, flight->part);
+  co_await fetch_part(blob, flight->part, broken);
 }
 
 class RangeReader : public BlobReader {
@@ -129,16 +131,15 @@ bool reads_in_parts(const RegistryCore& core, const RegistryHost& host, const De
          !core.rangeless.contains(host.origin);
 }
 
-Awaitable<std::unique_ptr<BlobReader>> open_in_parts(std::shared_ptr<RegistryCore> core, RegistryHost host,
-                                                     bool is_last, Reference repository,
-                                                     Descriptor descriptor, std::uint64_t offset) {
+Awaitable<std::unique_ptr<BlobReader>> open_in_parts(RemoteBlob remote, RegistryHost host, bool is_last,
+                                                     std::uint64_t offset, std::string before) {
   const auto origin = host.origin;
-  const ByteRange first{offset, offset + core->options.range_bytes - 1};
-  const PartedBlob blob(core, std::move(repository), std::move(descriptor), origin);
+  const ByteRange first{offset, offset + remote.core->options.range_bytes - 1};
+  const PartedBlob blob(std::move(remote), origin);
   auto response = co_await request_range(blob, std::move(host), is_last, first);
   if (response.http->status() == 200) {
-    core->rangeless.insert(origin);
-    auto single = co_await read_response(std::move(response), blob.descriptor, offset);
+    blob.core->rangeless.insert(origin);
+    auto single = co_await read_response(std::move(response), blob.descriptor, offset, std::move(before));
     co_return single;
   }
   check_range(blob, origin, response, first);

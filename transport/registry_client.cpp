@@ -1,5 +1,6 @@
 #include "transport/registry_client.hpp"
 
+#include "engine/retry_budget.hpp"
 #include "transport/blob_reader.hpp"
 #include "transport/failover_reader.hpp"
 #include "transport/host_blob.hpp"
@@ -7,6 +8,7 @@
 #include "transport/resolved_manifest.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace lazypull {
 
@@ -17,6 +19,8 @@ constexpr std::string_view accepted_manifests =
     "application/vnd.docker.distribution.manifest.v2+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*";
+
+constexpr int max_broken_answers = 3;
 
 // Refusals after which GET may do better, or at least tell why.
 bool worth_a_get(int status) {
@@ -35,12 +39,22 @@ Origin registry_origin(const Reference& reference, const RegistryOptions& option
 RegistryClient::RegistryClient(asio::any_io_executor home, RegistryOptions options)
     : core_(std::make_shared<RegistryCore>(std::move(home), std::move(options))) {}
 
+RegistryClient RegistryClient::with_budget(std::shared_ptr<RetryBudget> budget) const {
+  auto client = *this;
+  client.budget_ = std::move(budget);
+  return client;
+}
+
 void RegistryClient::reload() {
   core_->hosts.reload();
 }
 
 std::size_t RegistryClient::distrusted() const noexcept {
   return core_->health.distrusted();
+}
+
+std::size_t RegistryClient::broken_hosts() const noexcept {
+  return core_->health.broken(std::chrono::steady_clock::now());
 }
 
 Awaitable<Descriptor> RegistryClient::resolve(const Reference& reference) {
@@ -63,6 +77,7 @@ Awaitable<Descriptor> RegistryClient::resolve(const Reference& reference) {
 
 Awaitable<Descriptor> RegistryClient::resolve_at(RegistryHost host, bool is_last, Reference reference) {
   auto call = co_await core_->make_call(host, reference, "HEAD", "/manifests/" + reference.object(), is_last);
+  call.budget = budget_;
   call.fields.add("Accept", std::string(accepted_manifests));
   auto response = co_await core_->transport.send(std::move(call));
   const int status = response.http->status();
@@ -84,24 +99,44 @@ Awaitable<Descriptor> RegistryClient::resolve_at(RegistryHost host, bool is_last
 }
 
 Awaitable<Descriptor> RegistryClient::resolve_by_get(RegistryHost host, bool is_last, Reference reference) {
+  std::string body;
+  for (int tries = 1;; ++tries) {
+    const auto response = co_await get_manifest(host, is_last, reference);
+    std::exception_ptr failure;
+    try {
+      body = co_await response.http->read_all(static_cast<std::size_t>(core_->options.manifest_limit));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (failure) {
+      const bool again = is_last && response.http->broke_off() && tries < max_broken_answers;
+      if (!again || (budget_ && !budget_->take())) std::rethrow_exception(failure);
+      continue;
+    }
+    try {
+      co_return descriptor_of_body(response.http->head(), body, reference);
+    } catch (const Error& error) {
+      throw error.with_context(response.what);
+    }
+  }
+}
+
+Awaitable<RegistryResponse> RegistryClient::get_manifest(RegistryHost host, bool is_last,
+                                                         Reference reference) {
   const auto limit = core_->options.manifest_limit;
   auto call = co_await core_->make_call(std::move(host), reference, "GET", "/manifests/" + reference.object(),
                                         is_last);
+  call.budget = budget_;
   call.fields.add("Accept", std::string(accepted_manifests));
   call.fields.add("Accept-Encoding", "identity");
-  const auto response = co_await core_->transport.send(std::move(call));
+  auto response = co_await core_->transport.send(std::move(call));
   if (response.http->status() != 200) {
     const auto failure = co_await failure_of(*response.http, response.what);
     throw failure;
   }
   const auto announced = response.http->head().content_length().value_or(0);
   if (announced > limit) throw manifest_too_large(announced, limit).with_context(response.what);
-  const auto body = co_await response.http->read_all(static_cast<std::size_t>(limit));
-  try {
-    co_return descriptor_of_body(response.http->head(), body, reference);
-  } catch (const Error& error) {
-    throw error.with_context(response.what);
-  }
+  co_return response;
 }
 
 Awaitable<std::unique_ptr<BlobReader>> RegistryClient::open(const Reference& repository,
@@ -122,7 +157,8 @@ Awaitable<std::unique_ptr<BlobReader>> RegistryClient::open(const Reference& rep
     if (reader) co_return reader;
   }
   try {
-    auto reader = co_await open_at_hosts(core_, repository, descriptor, offset);
+    RemoteBlob blob(core_, repository, descriptor, budget_);
+    auto reader = co_await open_at_hosts(std::move(blob), offset);
     co_return reader;
   } catch (const Error& error) {
     if (foreign_failures.empty() || error.code() == Errc::cancelled) throw;
@@ -139,6 +175,8 @@ Awaitable<std::unique_ptr<BlobReader>> RegistryClient::open_foreign(const Descri
     try {
       RegistryCall call("GET", Url::parse(descriptor.urls[i]));
       call.fields = blob_fields(descriptor, offset);
+      call.budget = budget_;
+      if (core_->options.tracer) call.trace = core_->options.tracer->taker_of(descriptor.digest.str(), {});
       auto response = co_await core_->transport.send_anonymously(std::move(call));
       auto reader = co_await read_response(std::move(response), descriptor, offset);
       co_return reader;

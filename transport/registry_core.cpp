@@ -18,9 +18,14 @@ Awaitable<RegistryCall> RegistryCore::make_call(RegistryHost host, Reference ref
   call.host_fields = host.headers;
   call.access = host.access;
   call.patient = is_last;
+  if (options.tracer != nullptr) {
+    const auto object = std::string_view(path).substr(path.rfind('/') + 1);
+    call.trace = options.tracer->taker_of(object, reference.name());
+  }
   if (host.upstream && options.user) {
     call.credentials = *options.user;
   } else if (options.credentials) {
+    const Span span(call.trace, "credentials", "auth", host.origin.host);
     auto domain = host.upstream ? reference.domain() : host.origin.authority();
     call.credentials = co_await options.credentials->find(std::move(domain), reference.repository());
   }

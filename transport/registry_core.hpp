@@ -2,6 +2,7 @@
 
 #include "engine/descriptor.hpp"
 #include "transport/host_trial.hpp"
+#include "transport/interrupted_blobs.hpp"
 #include "transport/registry_hosts.hpp"
 #include "transport/registry_transport.hpp"
 
@@ -27,6 +28,7 @@ struct RegistryCore {
   RegistryTransport transport;
   RegistryHosts hosts;
   HostHealth health;
+  InterruptedBlobs interrupted;
   std::set<Origin> rangeless;  ///< hosts that do not answer requests for ranges as they should
 };
 

@@ -2,6 +2,7 @@
 
 #include "engine/manifest.hpp"
 #include "engine/reference.hpp"
+#include "engine/trace.hpp"
 #include "transport/circuit_breaker.hpp"
 #include "transport/credentials.hpp"
 #include "transport/http_client.hpp"
@@ -32,6 +33,7 @@ struct RegistryOptions {
   std::uint64_t manifest_limit = max_manifest_bytes;  ///< bytes; larger ones are refused
   std::optional<Credentials>
       user;  ///< for the registry of whatever reference is pulled, not its mirrors; before `credentials`
+  Tracer* tracer = nullptr;                      ///< of the pulls that it is used by
   std::shared_ptr<CredentialStore> credentials;  ///< asked for each host; null is anonymous
 };
 

@@ -14,6 +14,8 @@ HttpRequest make_request(const RegistryCall& call, const Url& url) {
   request.fields = call.fields;
   request.access = call.access;
   request.patient = call.patient;
+  request.budget = call.budget;
+  request.trace = call.trace;
   if (url.origin() != call.url.origin()) return request;
   for (const auto& field : call.host_fields) {
     if (!call.fields.find(field.name)) request.fields.add(field.name, field.value);

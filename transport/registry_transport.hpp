@@ -20,10 +20,12 @@ struct RegistryCall {
   Url url;
   HttpFields fields;
   std::string repository;
-  Credentials credentials;             ///< for the URL's origin and no other
-  HttpFields host_fields;              ///< likewise; Authorization among them goes before the credentials
-  std::shared_ptr<HostAccess> access;  ///< null: as the client's options say; redirects and tokens share it
-  bool patient = true;                 ///< see HttpRequest
+  Credentials credentials;              ///< for the URL's origin and no other
+  HttpFields host_fields;               ///< likewise; Authorization among them goes before the credentials
+  std::shared_ptr<HostAccess> access;   ///< null: as the client's options say; redirects and tokens share it
+  bool patient = true;                  ///< see HttpRequest
+  std::shared_ptr<RetryBudget> budget;  ///< see HttpRequest
+  TracePoint trace;                     ///< see HttpRequest
 };
 
 struct RegistryResponse {

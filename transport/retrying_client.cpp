@@ -1,5 +1,8 @@
 #include "transport/retrying_client.hpp"
 
+#include "engine/retry_budget.hpp"
+#include "transport/registry_error.hpp"
+
 #include <boost/asio/steady_timer.hpp>
 
 namespace lazypull {
@@ -27,9 +30,15 @@ Awaitable<std::unique_ptr<HttpResponse>> RetryingClient::send(HttpRequest reques
     if (!request.patient) delay.reset();
     if (!delay && failure) std::rethrow_exception(failure);
     if (!delay) co_return response;
+    if (request.budget && !request.budget->take()) {
+      if (failure) throw request.budget->spent(as_error(failure));
+      const auto refusal = co_await failure_of(*response, request.display());
+      throw request.budget->spent(refusal);
+    }
     if (response) co_await response->read_what_is_there(max_error_body_bytes);
     response.reset();
     const auto executor = co_await asio::this_coro::executor;
+    const Span span(request.trace, "pause before retry", "registry", request.url.origin().host);
     asio::steady_timer pause(executor, *delay);
     try {
       co_await pause.async_wait(asio::use_awaitable);

@@ -12,7 +12,8 @@ class RetryingClient {
  public:
   RetryingClient(asio::any_io_executor home, HttpOptions options, RetryPolicy policy);
 
-  /// The last response, whatever its status, or the last failure. A request that is not patient is sent once.
+  /// The last response, whatever its status, or the last failure. A request that is not patient is sent once;
+  /// one whose pull has no retry left fails with what it would have been sent again for.
   Awaitable<std::unique_ptr<HttpResponse>> send(HttpRequest request);
 
   HttpClient& http() noexcept { return http_; }

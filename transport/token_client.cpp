@@ -1,6 +1,7 @@
 #include "transport/token_client.hpp"
 
 #include "engine/digest.hpp"
+#include "engine/retry_budget.hpp"
 #include "transport/redirect.hpp"
 #include "transport/registry_error.hpp"
 
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t max_token_response_bytes = 1U << 20U;
 constexpr std::size_t max_cached_tokens = 1000;
 constexpr int max_token_redirects = 10;
+constexpr int max_broken_answers = 3;
 // A token should not expire between here and the registry.
 constexpr std::chrono::seconds safety_margin{10};
 
@@ -80,20 +82,38 @@ void TokenClient::keep(const std::string& key, Token token) {
 
 Awaitable<> TokenClient::fetch(const std::string& key, const TokenRequest& request,
                                const Credentials& credentials, const HttpRequest& like) {
+  const Span span(like.trace, "auth", "auth", request.realm.origin().host);
+  auto traced = like;
+  traced.trace = span.point();
   TokenFlow flow(credentials);
   auto step = flow.begin();
+  auto asked = step;
   std::unique_ptr<HttpResponse> response;
   while (step != TokenStep::accept && step != TokenStep::fail) {
     if (response) co_await response->read_what_is_there(max_error_body_bytes);
     response.reset();
-    response = co_await ask(step, request, credentials, like);
+    asked = step;
+    response = co_await ask(step, request, credentials, traced);
     step = flow.on_status(response->status());
   }
   if (step == TokenStep::fail) {
     const auto failure = co_await failure_of(*response, response->what());
     throw without_secrets(failure, credentials);
   }
-  const auto body = co_await response->read_all(max_token_response_bytes);
+  std::string body;
+  for (int tries = 1;; ++tries) {
+    std::exception_ptr failure;
+    try {
+      body = co_await response->read_all(max_token_response_bytes);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (!failure) break;
+    const bool again = response->broke_off() && tries < max_broken_answers;
+    if (!again || (like.budget && !like.budget->take())) std::rethrow_exception(failure);
+    response = co_await ask(asked, request, credentials, traced);
+    if (response->status() / 100 != 2) std::rethrow_exception(failure);
+  }
   try {
     keep(key, parse_token(body));
   } catch (const Error& error) {
@@ -108,6 +128,8 @@ Awaitable<std::unique_ptr<HttpResponse>> TokenClient::ask(TokenStep step, const 
   auto http_request = make_token_request(step, request, credentials);
   http_request.access = like.access;
   http_request.patient = like.patient;
+  http_request.budget = like.budget;
+  http_request.trace = like.trace;
   const auto realm = http_request.url.origin();
   for (int redirects = 0;; ++redirects) {
     auto response = co_await client_.send(http_request);
@@ -123,6 +145,8 @@ Awaitable<std::unique_ptr<HttpResponse>> TokenClient::ask(TokenStep step, const 
     next.fields = next.url.origin() == realm ? http_request.fields : anonymous.fields;
     next.access = like.access;
     next.patient = like.patient;
+    next.budget = like.budget;
+    next.trace = like.trace;
     http_request = std::move(next);
   }
 }

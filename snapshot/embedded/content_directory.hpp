@@ -1,6 +1,8 @@
 #pragma once
 
 #include "engine/ports.hpp"
+#include "engine/sha256_state.hpp"
+#include "snapshot/embedded/ingest_checkpoint.hpp"
 #include "snapshot/embedded/layout.hpp"
 #include "snapshot/embedded/metadata.hpp"
 #include "snapshot/embedded/store_time.hpp"
@@ -45,6 +47,11 @@ class IngestFile {
   /// The bytes are those of a blob that another namespace has, and so verified.
   bool shared() const noexcept { return shared_; }
 
+  /// The SHA-256 of what is there, as far as an earlier try has got; none if there is any doubt about it.
+  std::optional<Sha256State> kept_state();
+  /// Keeps it for later tries, at once and for when this is destroyed. To be called right after `write`.
+  void keep_state(const Sha256State& state);
+
   /// What `commit` is to check from now on.
   void expect(ExpectedContent expected);
 
@@ -77,6 +84,8 @@ class IngestFile {
   StoreTime started_;
   StoreTime updated_;
   bool shared_ = false;
+  IngestCheckpoint checkpoint_;
+  std::optional<Sha256State> kept_;
 };
 
 /// Blobs and ingests of one namespace, with their records. Blocking; for several threads.

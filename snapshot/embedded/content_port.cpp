@@ -1,7 +1,9 @@
 #include "engine/error.hpp"
+#include "engine/sha256_state.hpp"
 #include "snapshot/embedded/files.hpp"
 #include "snapshot/embedded/store.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -13,7 +15,8 @@ namespace {
 /// What one job of reading back does at most, so that a cancelled caller need not wait long.
 constexpr std::size_t read_back_bytes = 4U << 20U;
 
-/// Digests what it writes, and before its commit whatever it has not seen: the bytes of an earlier try.
+/// Digests what it writes, and before its commit whatever it has not seen: the bytes of an earlier try,
+/// unless that has left how far it had got with them.
 class StoreIngest final : public Ingest {
  public:
   StoreIngest(std::shared_ptr<EmbeddedStore> store, std::unique_ptr<IngestFile> file)
@@ -23,22 +26,13 @@ class StoreIngest final : public Ingest {
 
   Awaitable<void> write(std::span<const std::byte> bytes) override {
     co_await catch_up();
-    auto job = [this, bytes] {
-      file_->write(bytes);
-      hasher_->update(bytes);
-      hashed_ += bytes.size();
-    };
+    auto job = [this, bytes] { append(bytes); };
     co_await store_->file_pool().run(std::move(job));
   }
 
   Awaitable<CommitOutcome> commit(const Labels& labels) override {
     Digest actual = file_->expected().digest;
-    if (!file_->shared() || actual.empty()) {
-      co_await catch_up();
-      actual = hasher_->finish();
-      hasher_.reset();
-      hashed_ = 0;
-    }
+    if (!file_->shared() || actual.empty()) actual = co_await digest();
     auto job = [this, &actual, &labels] { return file_->commit(actual, labels); };
     co_return co_await store_->file_pool().run(std::move(job));
   }
@@ -47,10 +41,15 @@ class StoreIngest final : public Ingest {
     if (!hasher_) {
       const auto& expected = file_->expected().digest;
       hasher_.emplace(expected.empty() ? "sha256" : expected.algorithm());
+      hashed_ = 0;
+      if (file_->offset() > 0 && !std::exchange(looked_for_state_, true)) {
+        auto job = [this] { go_on_from_kept_state(); };
+        co_await store_->file_pool().run(std::move(job));
+      }
     }
     while (hashed_ < file_->offset()) {
       auto job = [this] {
-        std::vector<std::byte> buffer(read_back_bytes);
+        std::vector<std::byte> buffer(std::min<std::uint64_t>(read_back_bytes, file_->offset() - hashed_));
         const auto got = file_->read(hashed_, buffer);
         if (got == 0) throw Error(Errc::internal, "ingest " + file_->status().ref + " has shrunk");
         hasher_->update(std::span(buffer).first(got));
@@ -61,10 +60,45 @@ class StoreIngest final : public Ingest {
   }
 
  private:
+  /// Digested first, so that the record of the state comes as soon after the write as it can: whoever is
+  /// killed in between has the whole to digest again.
+  void append(std::span<const std::byte> bytes) {
+    try {
+      hasher_->update(bytes);
+      file_->write(bytes);
+    } catch (...) {
+      hasher_.reset();
+      throw;
+    }
+    hashed_ += bytes.size();
+    if (const auto state = hasher_->state()) file_->keep_state(*state);
+  }
+
+  void go_on_from_kept_state() {
+    const auto state = file_->kept_state();
+    if (!state || !hasher_->resume(*state)) return;
+    hashed_ = state->bytes;
+    resumed_ = true;
+  }
+
+  Awaitable<Digest> digest() {
+    co_await catch_up();
+    auto actual = hasher_->finish();
+    hasher_.reset();
+    if (!std::exchange(resumed_, false) || actual == file_->expected().digest) co_return actual;
+    // Either the bytes are wrong or the state was: the bytes tell.
+    co_await catch_up();
+    actual = hasher_->finish();
+    hasher_.reset();
+    co_return actual;
+  }
+
   std::shared_ptr<EmbeddedStore> store_;
   std::unique_ptr<IngestFile> file_;  ///< before the store, which it uses
-  std::optional<Hasher> hasher_;
+  std::optional<ResumableHasher> hasher_;
   std::uint64_t hashed_ = 0;
+  bool looked_for_state_ = false;
+  bool resumed_ = false;  ///< from the state that an earlier try has left
 };
 
 /// Reads a blob piece by piece.

@@ -130,6 +130,7 @@ class Collector {
       report_.directories = orphans.directories;
       discard_ingests(rows);
       delete_lease_files(rows);
+      delete_unfinished_indexes();
       return trash_of(layout_);
     });
     report_.bytes = empty_trash(layout_, trash);
@@ -212,6 +213,14 @@ class Collector {
     for (const auto& lease : rows.leases.list()) known.insert(layout_.lease_lock(lease.id).filename());
     for (const auto& name : names_in(layout_.leases())) {
       if (!known.contains(name)) ::unlink((layout_.leases() / name).c_str());
+    }
+  }
+
+  /// Of processes that were killed while they wrote index.json, which is only done in a write transaction.
+  void delete_unfinished_indexes() const {
+    const auto beginning = layout_.index_file().filename().string() + ".";
+    for (const auto& name : names_in(layout_.root)) {
+      if (name.starts_with(beginning)) ::unlink((layout_.root / name).c_str());
     }
   }
 

@@ -37,7 +37,10 @@ StoreTime modified(const struct ::stat& status) {
 }
 
 IngestFile::IngestFile(std::unique_ptr<Place> place, UniqueFd data, std::optional<std::uint64_t> shared_size)
-    : place_(std::move(place)), data_(std::move(data)), shared_(shared_size.has_value()) {
+    : place_(std::move(place)),
+      data_(std::move(data)),
+      shared_(shared_size.has_value()),
+      checkpoint_(place_->data(), place_->expected.digest) {
   struct ::stat status{};
   if (::fstat(data_.get(), &status) != 0) throw_errno("stat " + place_->data().string());
   offset_ = shared_size.value_or(static_cast<std::uint64_t>(status.st_size));
@@ -49,11 +52,13 @@ IngestFile::IngestFile(std::unique_ptr<Place> place, UniqueFd data, std::optiona
 
 IngestFile::~IngestFile() {
   if (!data_ || shared_) return;
+  const bool is_kept = kept_ && checkpoint_.load(data_, offset_) == kept_;
   // The kernel's own stamp is a few milliseconds coarse.
   const auto nanoseconds = nanoseconds_of(updated_);
   const ::timespec time{.tv_sec = nanoseconds / 1'000'000'000, .tv_nsec = nanoseconds % 1'000'000'000};
   const std::array<::timespec, 2> times{time, time};
   ::futimens(data_.get(), times.data());
+  if (is_kept) checkpoint_.save(data_, offset_, *kept_);  // that was a change of the file
 }
 
 IngestStatus IngestFile::status() const {
@@ -70,6 +75,18 @@ const ExpectedContent& IngestFile::expected() const noexcept {
   return place_->expected;
 }
 
+std::optional<Sha256State> IngestFile::kept_state() {
+  if (shared_ || !data_) return std::nullopt;
+  kept_ = checkpoint_.load(data_, offset_);
+  return kept_;
+}
+
+void IngestFile::keep_state(const Sha256State& state) {
+  require_open();
+  kept_ = state;
+  checkpoint_.save(data_, offset_, state);
+}
+
 void IngestFile::expect(ExpectedContent expected) {
   place_->expected = std::move(expected);
 }
@@ -81,6 +98,7 @@ void IngestFile::require_open() const {
 void IngestFile::write(std::span<const std::byte> bytes) {
   require_open();
   if (shared_) copy_shared();
+  kept_.reset();
   write_at(data_, bytes, offset_, place_->data());
   offset_ += bytes.size();
   updated_ = std::chrono::system_clock::now();
@@ -90,6 +108,8 @@ void IngestFile::truncate() {
   require_open();
   if (::ftruncate(data_.get(), 0) != 0) throw_errno("truncate " + place_->data().string());
   shared_ = false;
+  kept_.reset();
+  checkpoint_.remove();
   offset_ = 0;
   updated_ = std::chrono::system_clock::now();
 }

@@ -290,8 +290,8 @@ void SnapshotDirectories::replace_labels(const std::string& key, const Labels& l
   });
 }
 
-SnapshotUsage SnapshotDirectories::usage(const std::string& key) {
-  std::optional<SnapshotUsage> kept;
+DiskUsage SnapshotDirectories::usage(const std::string& key) {
+  std::optional<DiskUsage> kept;
   const auto snapshot = metadata_.read([&](Rows& rows) {
     const auto found = rows.snapshots.find(name_space_, key);
     if (!found) throw no_snapshot(key);

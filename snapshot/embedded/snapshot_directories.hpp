@@ -25,9 +25,6 @@ namespace lazypull {
 /// that name: one directory a layer, to be merged by overlayfs.
 inline constexpr std::string_view embedded_snapshotter = "overlayfs";
 
-/// What a snapshot takes of the disk by itself, without its parents.
-using SnapshotUsage = DiskUsage;
-
 /// Directories that one overlay mount may show at most, beside the one to write to (the kernel's limit).
 inline constexpr std::size_t max_lower_layers = 500;
 
@@ -87,7 +84,7 @@ class SnapshotDirectories {
 
   /// As containerd's overlayfs snapshotter has it: nothing for a view. That of a committed snapshot is
   /// counted once, when it is first asked for. A remote layer takes nothing. Throws not_found.
-  SnapshotUsage usage(const std::string& key);
+  DiskUsage usage(const std::string& key);
   /// Removes what a process that was killed has left, in all namespaces: directories without a record, and
   /// mounts of layers that no snapshot uses. Returns how many there were.
   std::size_t cleanup();

@@ -2,6 +2,9 @@
 
 #include "engine/error.hpp"
 
+#include <system_error>
+
+#include <cerrno>
 #include <limits>
 #include <sqlite3.h>
 #include <utility>
@@ -41,6 +44,7 @@ void Database::Finalize::operator()(sqlite3_stmt* statement) const noexcept {
 
 Database::Database(std::filesystem::path file) : file_(std::move(file)) {
   constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+  errno = 0;
   const int code = sqlite3_open_v2(file_.c_str(), &connection_, flags, nullptr);
   // The members' destructors do not close what a constructor that throws has opened.
   try {
@@ -60,6 +64,7 @@ Database::~Database() {
 }
 
 void Database::execute(const char* sql) {
+  errno = 0;
   const int code = sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) fail(code, sql);
 }
@@ -75,6 +80,7 @@ std::int64_t Database::changes() const noexcept {
 Database::Prepared Database::take(const std::string& sql) {
   if (auto found = idle_.extract(sql)) return std::move(found.mapped());
   sqlite3_stmt* statement = nullptr;
+  errno = 0;
   const int code = sqlite3_prepare_v3(connection_, sql.c_str(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) fail(code, sql);
@@ -82,10 +88,17 @@ Database::Prepared Database::take(const std::string& sql) {
 }
 
 void Database::fail(int code, std::string_view what) const {
+  // SQLite knows a full disk only from writing to it, and no quota; what the system said it keeps to itself
+  // where a COMMIT fails. Whoever comes here has cleared errno before SQLite's turn.
+  const int last = errno;
+  const int primary = code & 0xff;
+  const int number = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? last : 0;
+  const bool full = number == ENOSPC || number == EDQUOT || number == EFBIG;
   std::string message = file_.string() + ": ";
   message += connection_ != nullptr ? sqlite3_errmsg(connection_) : sqlite3_errstr(code);
+  if (number != 0) message += ": " + std::generic_category().message(number);
   message.append(" (").append(what).append(")");
-  throw Error(errc_of(code), std::move(message));
+  throw Error(full ? Errc::out_of_space : errc_of(code), std::move(message));
 }
 
 Query::Query(Database& database, std::string sql)
@@ -102,6 +115,7 @@ Query::~Query() {
 }
 
 bool Query::next() {
+  errno = 0;
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail(code, sql_);

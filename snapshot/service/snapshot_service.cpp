@@ -1,6 +1,7 @@
 #include "snapshot/service/snapshot_service.hpp"
 
 #include "engine/error.hpp"
+#include "transport/grpc_status.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -15,38 +16,6 @@ namespace {
 
 namespace api = ::containerd::services::snapshots::v1;
 
-/// As containerd's errdefs have them. What they do not know has the code that says most.
-grpc::StatusCode code_of(Errc code) noexcept {
-  switch (code) {
-    case Errc::invalid_argument:
-      return grpc::StatusCode::INVALID_ARGUMENT;
-    case Errc::not_found:
-      return grpc::StatusCode::NOT_FOUND;
-    case Errc::already_exists:
-      return grpc::StatusCode::ALREADY_EXISTS;
-    case Errc::failed_precondition:
-      return grpc::StatusCode::FAILED_PRECONDITION;
-    case Errc::permission_denied:
-      return grpc::StatusCode::PERMISSION_DENIED;
-    case Errc::out_of_space:
-      return grpc::StatusCode::RESOURCE_EXHAUSTED;
-    case Errc::unsupported:
-      return grpc::StatusCode::UNIMPLEMENTED;
-    case Errc::unavailable:
-    case Errc::locked:
-      return grpc::StatusCode::UNAVAILABLE;
-    case Errc::timed_out:
-      return grpc::StatusCode::DEADLINE_EXCEEDED;
-    case Errc::cancelled:
-      return grpc::StatusCode::CANCELLED;
-    case Errc::digest_mismatch:
-    case Errc::size_mismatch:
-      return grpc::StatusCode::DATA_LOSS;
-    default:
-      return grpc::StatusCode::INTERNAL;
-  }
-}
-
 /// Refusals that are part of the contract. containerd asks for what is not there, and removes it twice.
 bool is_expected(Errc code) noexcept {
   switch (code) {
@@ -60,22 +29,12 @@ bool is_expected(Errc code) noexcept {
   }
 }
 
-/// Messages travel in a header, whose size is limited.
-std::string bounded(std::string text) {
-  constexpr std::size_t longest = 2048;
-  if (text.size() <= longest) return text;
-  auto end = longest;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;
-  text.resize(end);
-  return text.append("...");
-}
-
 grpc::Status status_of(const Error& error, const std::string& what) {
-  auto message = bounded(what) + ": " + error.message();
+  auto message = bounded_message(what) + ": " + error.message();
   constexpr std::string_view full = "no space left on device";
   // The one thing that clients know a full disk by where containerd stands between.
   if (error.code() == Errc::out_of_space) message = std::string(full) + ": " + message;
-  return {code_of(error.code()), bounded(std::move(message))};
+  return {code_of(error.code()), bounded_message(std::move(message))};
 }
 
 }  // namespace

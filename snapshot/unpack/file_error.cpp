@@ -14,6 +14,7 @@ Errc code_of(int error_number) noexcept {
   switch (error_number) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:  // of the file system, or RLIMIT_FSIZE
       return Errc::out_of_space;
     case EACCES:
     case EPERM:
@@ -23,7 +24,6 @@ Errc code_of(int error_number) noexcept {
       return Errc::unsupported;
     case E2BIG:
     case EEXIST:
-    case EFBIG:
     case EILSEQ:
     case EINVAL:
     case EISDIR:

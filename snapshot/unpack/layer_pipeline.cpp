@@ -2,13 +2,18 @@
 
 #include "engine/error.hpp"
 #include "engine/event.hpp"
+#include "engine/pull_context.hpp"
+#include "engine/trace.hpp"
 #include "snapshot/unpack/buffer_ring.hpp"
+#include "snapshot/unpack/file_error.hpp"
 #include "snapshot/unpack/inflate.hpp"
 #include "snapshot/unpack/unique_fd.hpp"
 
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <utility>
@@ -24,9 +29,22 @@ constexpr std::size_t hashing = 0;
 constexpr std::size_t extracting = 1;
 constexpr int stages = 3;
 
+/// The next bytes to work on. The work begins with the first; waiting for others counts as such.
+std::span<const std::byte> next_bytes(BufferRing& ring, std::size_t reader, WorkTime& work) {
+  const auto before = std::chrono::steady_clock::now();
+  const auto bytes = ring.front(reader);
+  work.end = std::chrono::steady_clock::now();
+  if (work.start == SpanRecord::Time()) {
+    work.start = work.end;
+  } else {
+    work.waited += work.end - before;
+  }
+  return bytes;
+}
+
 int duplicate(int directory) {
   const int copy = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) throw Error(Errc::internal, "the folder of a layer cannot be kept open");
+  if (copy < 0) throw_file_error("the folder of a layer", "keep it open", errno);
   return copy;
 }
 
@@ -58,6 +76,8 @@ struct LayerPipeline::State {
   Digest diff_id;
   std::uint64_t tar_bytes = 0;
   ExtractResult result;
+  WorkTime inflation;
+  WorkTime extraction;
 
   std::mutex mutex;  // of the failure
   std::exception_ptr failure;
@@ -109,10 +129,11 @@ namespace {
 /// Inflates straight into the buffers that the later stages read.
 class RingOutput final : public ByteOutput {
  public:
-  explicit RingOutput(BufferRing& ring) : ring_(ring) {}
+  RingOutput(BufferRing& ring, WorkTime& work) : ring_(ring), work_(work) {}
 
   std::span<std::byte> room() override {
     if (buffer_.empty()) {
+      const Stopwatch waiting(work_.waited);
       buffer_ = ring_.claim();
       if (buffer_.empty()) throw Error(Errc::cancelled, "the extraction was stopped");
     }
@@ -132,6 +153,7 @@ class RingOutput final : public ByteOutput {
 
  private:
   BufferRing& ring_;
+  WorkTime& work_;
   std::span<std::byte> buffer_;
   std::size_t filled_ = 0;
   std::uint64_t total_ = 0;
@@ -141,11 +163,11 @@ class RingOutput final : public ByteOutput {
 
 void LayerPipeline::State::inflate() {
   Hasher hasher(blob.digest.algorithm());
-  RingOutput output(tar_ring);
+  RingOutput output(tar_ring, inflation);
   Inflater inflater(output);
   std::uint64_t size = 0;
   for (;;) {
-    const auto bytes = blob_ring.front(0);
+    const auto bytes = next_bytes(blob_ring, 0, inflation);
     if (bytes.empty()) break;
     if (verify) hasher.update(bytes);
     inflater.write(bytes);
@@ -166,6 +188,7 @@ void LayerPipeline::State::inflate() {
   inflater.finish();
   output.flush();
   tar_bytes = output.total();
+  inflation.end = std::chrono::steady_clock::now();
   tar_ring.end();
 }
 
@@ -183,12 +206,13 @@ void LayerPipeline::State::hash_tar() {
 void LayerPipeline::State::extract() {
   Extractor extractor(root.get(), options);
   for (;;) {
-    const auto bytes = tar_ring.front(extracting);
+    const auto bytes = next_bytes(tar_ring, extracting, extraction);
     if (bytes.empty()) break;
     extractor.write(bytes);
     tar_ring.pop(extracting);
   }
   if (!tar_ring.closed()) result = extractor.finish();
+  extraction.end = std::chrono::steady_clock::now();
 }
 
 LayerPipeline::LayerPipeline(asio::any_io_executor home, const StartThread& start_thread, int root,
@@ -236,6 +260,8 @@ Awaitable<ExtractedLayer> LayerPipeline::finish() {
   ExtractedLayer layer;
   layer.applied.diff_id = state.diff_id;
   layer.applied.size = state.tar_bytes;
+  layer.applied.inflate = state.inflation;
+  layer.applied.extract = state.extraction;
   layer.result = std::move(state.result);
   co_return layer;
 }

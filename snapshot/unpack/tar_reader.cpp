@@ -39,6 +39,13 @@ void TarReader::write(std::span<const std::byte> bytes) {
     take(rest);
     offset_ += before - rest.size();
   }
+  if (!rest.empty()) count_idle(rest.size());
+}
+
+void TarReader::count_idle(std::uint64_t bytes) {
+  if (bytes > limits_.idle_bytes - idle_bytes_)
+    fail("more than " + std::to_string(limits_.idle_bytes) + " bytes in it are of no file");
+  idle_bytes_ += bytes;
 }
 
 void TarReader::finish() const {
@@ -250,6 +257,7 @@ void TarReader::begin_entry() {
   position_ = 0;
   const bool wanted = visitor_.entry(entry_);
   if (wanted && mapped_ != left_) fail("a sparse file whose content does not fit its map");
+  if (!wanted) count_idle(left_);
   begin(wanted ? State::content : State::skipped, static_cast<std::int64_t>(left_));
 }
 

@@ -28,12 +28,15 @@ class TarVisitor {
 
 struct TarLimits {
   std::uint64_t entries = 5'000'000;
+  /// Of content that nobody wants, and of what follows the archive's end: they fill no disk, and so would
+  /// have no other bound.
+  std::uint64_t idle_bytes = std::uint64_t{1} << 30U;
 };
 
 /// Reads a tar archive that arrives in pieces of any size. It accepts what Go's archive/tar accepts, and so
 /// what containerd does: v7, ustar, star and GNU headers, pax extended headers (up to 1 MiB), GNU long names
 /// (up to 1 MiB), all of GNU's sparse formats, base-256 numbers, signed checksums, an end without zero blocks
-/// or without the last padding. After two zero blocks the rest is ignored. A global pax header is an entry of
+/// or without the last padding. What follows two zero blocks is ignored. A global pax header is an entry of
 /// its own and says nothing about others. Errors are Error{invalid_image} and say where in the archive.
 class TarReader {
  public:
@@ -72,6 +75,7 @@ class TarReader {
   void on_content_end();
   void after_content();
   void begin(State state, std::int64_t bytes);
+  void count_idle(std::uint64_t bytes);
   [[noreturn]] void fail(const std::string& why) const;
 
   TarVisitor& visitor_;
@@ -82,6 +86,7 @@ class TarReader {
   std::uint64_t offset_ = 0;         ///< in the archive
   std::uint64_t header_offset_ = 0;  ///< of the current header
   std::uint64_t entries_ = 0;
+  std::uint64_t idle_bytes_ = 0;
 
   TarEntry entry_;
   TarFormat format_ = TarFormat::v7;

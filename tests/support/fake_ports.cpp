@@ -31,12 +31,13 @@ boost::json::object to_json(const Descriptor& descriptor) {
 class FakeRegistry::Reader : public BlobReader {
  public:
   Reader(FakeRegistry& registry, Descriptor descriptor, std::string bytes, std::uint64_t offset,
-         std::uint64_t breaks_at)
+         std::uint64_t breaks_at, bool corrupt_mirror)
       : registry_(registry),
         descriptor_(std::move(descriptor)),
         bytes_(std::move(bytes)),
         offset_(offset),
-        breaks_at_(breaks_at) {
+        breaks_at_(breaks_at),
+        corrupt_mirror_(corrupt_mirror) {
     registry_.most_reading = std::max(registry_.most_reading, ++registry_.reading);
   }
   ~Reader() override { --registry_.reading; }
@@ -48,10 +49,14 @@ class FakeRegistry::Reader : public BlobReader {
     if (offset_ >= breaks_at_) throw Error(Errc::unavailable, "connection reset");
     const auto size =
         std::min<std::uint64_t>({registry_.piece, bytes_.size() - offset_, breaks_at_ - offset_});
+    if (corrupt_mirror_ && offset_ + size == bytes_.size()) {
+      throw Error(Errc::digest_mismatch, "the mirror serves something else");
+    }
     const auto span = std::as_bytes(std::span(bytes_)).subspan(offset_, size);
     offset_ += size;
     co_return span;
   }
+  bool unproven() const noexcept override { return corrupt_mirror_; }
 
  private:
   FakeRegistry& registry_;
@@ -59,6 +64,7 @@ class FakeRegistry::Reader : public BlobReader {
   std::string bytes_;
   std::uint64_t offset_;
   std::uint64_t breaks_at_;
+  bool corrupt_mirror_;
   bool started_ = false;
 };
 
@@ -94,7 +100,12 @@ Awaitable<std::unique_ptr<BlobReader>> FakeRegistry::open(const Reference&, cons
     const auto times = times_opened(descriptor.digest) - 1;
     if (times < found->second.size()) breaks_at = found->second[times];
   }
-  co_return std::make_unique<Reader>(*this, descriptor, std::move(bytes), offset, breaks_at);
+  bool corrupt = false;
+  if (const auto found = corrupt_mirror.find(descriptor.digest); found != corrupt_mirror.end()) {
+    corrupt = times_opened(descriptor.digest) <= found->second.first;
+    if (corrupt) bytes = found->second.second;
+  }
+  co_return std::make_unique<Reader>(*this, descriptor, std::move(bytes), offset, breaks_at, corrupt);
 }
 
 std::size_t FakeRegistry::times_opened(const Digest& digest) const {
@@ -183,6 +194,7 @@ class FakeStores::FakeUnpack : public LayerUnpack {
   Awaitable<void> write(std::span<const std::byte> bytes) override {
     co_await step();
     bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (bytes_.find('!') != std::string::npos) throw Error(Errc::invalid_image, "not an archive");
   }
   Awaitable<AppliedLayer> finish() override {
     co_await stores_.record("extracted " + layer_.digest.str());

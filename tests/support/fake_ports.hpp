@@ -26,7 +26,9 @@ class FakeRegistry : public Resolver, public Fetcher {
   std::vector<std::pair<Digest, std::uint64_t>> opened;  ///< digest and offset of each request, in order
   std::size_t reading = 0;                               ///< readers that are open now
   std::size_t most_reading = 0;
-  std::map<Digest, std::string> served_instead;         ///< other bytes under the same digest
+  std::map<Digest, std::string> served_instead;  ///< other bytes under the same digest
+  /// So many times it is a mirror that serves other bytes, which is found out before the last of them.
+  std::map<Digest, std::pair<std::size_t, std::string>> corrupt_mirror;
   std::map<Digest, std::vector<std::uint64_t>> breaks;  ///< connection n breaks at this offset
   std::map<Digest, Error> refuse;
   std::function<Awaitable<>(Digest)> before_body;  ///< awaited before the first byte

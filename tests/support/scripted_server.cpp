@@ -113,11 +113,13 @@ class ScriptedServer::Connection {
     const auto response = server_.answer(std::move(request));
     if (response.hang_up) return false;
     if (response.stall) return wait_for_client();
+    if (!response.raw.empty() && response.drip.count() > 0) return drip(response.raw, response.drip);
     if (!response.raw.empty()) {
       send_all(response.raw);
       return false;
     }
     if (!send_all(head_of(response))) return false;
+    if (response.drip.count() > 0) return drip(response.body, response.drip);
     return is_head ? !response.close_after : send_body(response);
   }
 
@@ -173,6 +175,15 @@ class ScriptedServer::Connection {
     if (response.stall_after) return wait_for_client();
     if (response.chunked && !send_all("0\r\n\r\n")) return false;
     return !response.without_length && !response.close_after;
+  }
+
+  // Until the client goes away.
+  bool drip(std::string_view bytes, std::chrono::milliseconds pause) {
+    for (std::size_t at = 0; send_all(bytes.substr(at, 1)); at = (at + 1) % bytes.size()) {
+      pollfd gone{.fd = fd_, .events = POLLIN | POLLRDHUP, .revents = 0};
+      if (::poll(&gone, 1, static_cast<int>(pause.count())) != 0) break;
+    }
+    return false;
   }
 
   // Until the client goes away; it has nothing more to say.

@@ -2,6 +2,7 @@
 
 #include "tests/support/test_identity.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -47,10 +48,12 @@ struct ScriptedResponse {
   std::optional<std::uint64_t> claimed_length;  ///< Content-Length, whatever the body has
   std::optional<std::size_t> cut_after;         ///< close the connection after so many bytes of the body
   std::optional<std::size_t> stall_after;  ///< send no more after so many bytes, and keep the connection open
-  bool stall = false;                      ///< no response at all, but keep the connection open
-  bool hang_up = false;                    ///< close the connection without a response
-  bool close_after = false;                ///< close the connection after the response, without saying so
-  std::string raw;                         ///< sent as it is, in place of all that, before closing
+  std::chrono::milliseconds drip{0};  ///< for ever one more byte of the body after so long, from the start
+                                      ///< again at its end; of `raw` if there is one
+  bool stall = false;                 ///< no response at all, but keep the connection open
+  bool hang_up = false;               ///< close the connection without a response
+  bool close_after = false;           ///< close the connection after the response, without saying so
+  std::string raw;                    ///< sent as it is, in place of all that, before closing
 
   ScriptedResponse() = default;
   explicit ScriptedResponse(int response_status, std::string response_body = {},

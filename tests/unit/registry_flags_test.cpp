@@ -55,6 +55,22 @@ TEST(RegistryFlags, HaveDefaults) {
   EXPECT_EQ(parsed.concurrent_layer_fetch_buffer, 0U);
   EXPECT_EQ(parsed.max_connections_per_host, 16U);
   EXPECT_EQ(parsed.limit_rate, 0U);
+  EXPECT_EQ(parsed.progress_timeout, std::chrono::minutes(5)) << "containerd's image_pull_progress_timeout";
+  EXPECT_EQ(parsed.mirror_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(parsed.min_speed, 0U);
+  EXPECT_EQ(parsed.retry_budget, 100U);
+}
+
+TEST(RegistryFlags, SayHowPatientAPullIs) {
+  const auto parsed = options(
+      {"--progress-timeout", "90s", "--mirror-timeout", "0s", "--min-speed", "100k", "--retry-budget", "0"});
+  EXPECT_EQ(parsed.progress_timeout, std::chrono::seconds(90));
+  EXPECT_EQ(parsed.mirror_timeout, std::chrono::seconds(0));
+  EXPECT_EQ(parsed.min_speed, 102400U);
+  EXPECT_EQ(parsed.retry_budget, 0U);
+  EXPECT_EQ(refusal({"--progress-timeout", "soon"}),
+            "--progress-timeout: 'soon' is not a duration such as 30s or 1m30s");
+  EXPECT_EQ(refusal({"--retry-budget", "-1"}), "--retry-budget: '-1' is not a number from 0 up");
 }
 
 TEST(RegistryFlags, AreRead) {

@@ -87,11 +87,12 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& path) {
   arguments.SetMaxSendMessageSize(max_message_bytes);
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Whether a call may be made again is for the engine to say; gRPC's retry buffers would copy what we write.
+  // Whether a call may be made again is for us to say (steady_call.hpp); gRPC's retry buffers would copy what
+  // we write.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel("unix:" + path, grpc::InsecureChannelCredentials(), arguments);
 }
@@ -104,6 +105,7 @@ ContainerdClient ContainerdClient::open(ContainerdOptions options) {
   probe(options.address);
   ContainerdClient client;
   client.channel_ = make_channel(options.address);
+  client.contact_ = std::make_shared<DaemonContact>(DaemonContact{.answered = true});
   client.options_ = std::make_shared<const ContainerdOptions>(std::move(options));
   return client;
 }

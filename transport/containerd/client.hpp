@@ -1,5 +1,6 @@
 #pragma once
 
+#include "transport/containerd/daemon_wait.hpp"
 #include "transport/grpc_call.hpp"
 
 #include <chrono>
@@ -21,6 +22,7 @@ struct ContainerdDeadlines {
   std::chrono::milliseconds ingest{120'000};      ///< opening (what is there is hashed) and committing a blob
   std::chrono::milliseconds snapshot{600'000};    ///< Prepare, Commit and Remove
   std::chrono::milliseconds apply{600'000};       ///< extracting a layer
+  std::chrono::milliseconds reconnect{15'000};    ///< for a daemon that has gone away to come back
 };
 
 struct ContainerdOptions {
@@ -47,6 +49,7 @@ class ContainerdClient {
 
   /// For the clients of the single services.
   const std::shared_ptr<grpc::Channel>& channel() const noexcept { return channel_; }
+  const std::shared_ptr<DaemonContact>& contact() const noexcept { return contact_; }
   CallOptions call(std::string name, std::chrono::milliseconds deadline) const;
   CallOptions call(std::string name) const { return call(std::move(name), deadlines().call); }
 
@@ -54,6 +57,7 @@ class ContainerdClient {
   ContainerdClient() = default;
   std::shared_ptr<const ContainerdOptions> options_;
   std::shared_ptr<grpc::Channel> channel_;
+  std::shared_ptr<DaemonContact> contact_;
   std::string lease_;
 };
 

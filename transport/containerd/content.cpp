@@ -2,7 +2,7 @@
 
 #include "transport/containerd/content_impl.hpp"
 #include "transport/containerd/convert.hpp"
-#include "transport/grpc_bridge.hpp"
+#include "transport/containerd/steady_call.hpp"
 #include "transport/grpc_stream.hpp"
 
 namespace lazypull {
@@ -19,30 +19,41 @@ ContentInfo info_of(const content_api::Info& message, const std::string& of) {
   return info;
 }
 
-/// The parts of one Content/Read.
+/// The parts of a blob, over as many Content/Read as it takes: one that breaks off with containerd is
+/// followed by another from there on.
 class ContentReader final : public BlobReader {
  public:
   using Stream = std::unique_ptr<ReadStream<content_api::ReadContentResponse>>;
-  ContentReader(Stream stream, std::string name) : stream_(std::move(stream)), name_(std::move(name)) {}
+  using Open = std::function<Stream(std::uint64_t offset)>;
+  ContentReader(Open open, std::string name, std::chrono::milliseconds patience)
+      : open_(std::move(open)), name_(std::move(name)), patience_(patience), stream_(open_(0)) {}
 
   Awaitable<std::span<const std::byte>> read() override {
+    DaemonWait wait(patience_);
     for (;;) {
       part_ = co_await stream_->read();
-      if (!part_) break;
-      if (part_->offset() < 0 || static_cast<std::uint64_t>(part_->offset()) != offset_) {
-        throw Error(Errc::bad_response, name_ + ": the parts are not in order");
+      if (part_) {
+        if (part_->offset() < 0 || static_cast<std::uint64_t>(part_->offset()) != offset_) {
+          throw Error(Errc::bad_response, name_ + ": the parts are not in order");
+        }
+        offset_ += part_->data().size();
+        if (!part_->data().empty()) co_return std::as_bytes(std::span(part_->data()));
+        continue;
       }
-      offset_ += part_->data().size();
-      if (!part_->data().empty()) co_return std::as_bytes(std::span(part_->data()));
+      const auto status = co_await stream_->finish();
+      if (status.ok()) co_return std::span<const std::byte>();
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE) throw error_of(status, name_);
+      const bool more = co_await wait.pause();
+      if (!more) throw error_of(status, name_);
+      stream_ = open_(offset_);
     }
-    const auto status = co_await stream_->finish();
-    require_ok(status, name_);
-    co_return std::span<const std::byte>();
   }
 
  private:
-  Stream stream_;
+  Open open_;
   std::string name_;
+  std::chrono::milliseconds patience_;
+  Stream stream_;
   std::optional<content_api::ReadContentResponse> part_;
   std::uint64_t offset_ = 0;
 };
@@ -57,7 +68,8 @@ Awaitable<std::optional<ContentInfo>> ContainerdContent::info(const Digest& dige
   content_api::InfoRequest request;
   request.set_digest(digest.str());
   const CallOptions options = impl_->client.call("Content/Info " + digest.str());
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Info, request, options);
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::Info, request, options);
   std::optional<ContentInfo> found;
   if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return found;
   require_ok(reply.status, options.name);
@@ -72,18 +84,22 @@ Awaitable<void> ContainerdContent::update_labels(const Digest& digest, const Lab
   set_labels(*request.mutable_info()->mutable_labels(), labels);
   for (const auto& [key, value] : labels) request.mutable_update_mask()->add_paths("labels." + key);
   const CallOptions options = impl_->client.call("Content/Update " + digest.str());
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Update, request, options);
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::Update, request, options);
   require_ok(reply.status, options.name);
 }
 
 Awaitable<std::unique_ptr<BlobReader>> ContainerdContent::open(const Digest& digest) {
   const auto home = co_await asio::this_coro::executor;
-  content_api::ReadContentRequest request;
-  request.set_digest(digest.str());
-  CallOptions options =
-      impl_->client.call("Content/Read " + digest.str(), impl_->client.deadlines().stream_step);
-  auto stream = open_read_stream(home, impl_->stub->async(), &Async::Read, request, options);
-  co_return std::make_unique<ContentReader>(std::move(stream), std::move(options.name));
+  const auto& deadlines = impl_->client.deadlines();
+  const CallOptions options = impl_->client.call("Content/Read " + digest.str(), deadlines.stream_step);
+  ContentReader::Open open = [home, impl = impl_, digest, options](std::uint64_t offset) {
+    content_api::ReadContentRequest request;
+    request.set_digest(digest.str());
+    request.set_offset(to_wire_size(offset, options.name));
+    return open_read_stream(home, impl->stub->async(), &Async::Read, request, options);
+  };
+  co_return std::make_unique<ContentReader>(std::move(open), options.name, deadlines.reconnect);
 }
 
 Awaitable<std::string> ContainerdContent::read(const Digest& digest, std::uint64_t limit) {
@@ -125,7 +141,7 @@ Awaitable<void> ContainerdContent::Impl::abort(const std::string& ref) const {
   content_api::AbortRequest request;
   request.set_ref(ref);
   const CallOptions options = client.call("Content/Abort " + ref);
-  const auto reply = co_await unary_call(stub->async(), &Async::Abort, request, options);
+  const auto reply = co_await steady_call(client, stub->async(), &Async::Abort, request, options);
   if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
   require_ok(reply.status, options.name);
 }

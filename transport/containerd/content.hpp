@@ -9,9 +9,12 @@
 
 namespace lazypull {
 
-/// An open ingest of containerd's content store. Nobody else can write the same ref meanwhile.
+/// An open ingest of containerd's content store. Nobody else can write the same ref meanwhile, unless
+/// containerd is restarted: then whoever comes first has it.
 class ContainerdIngest : public Ingest {
  public:
+  /// Whether containerd has kept others from it since it was opened. After false only `close` may be called.
+  virtual Awaitable<bool> still_held() = 0;
   /// Ends the writing and leaves the ingest as it is; once, and instead of `commit`.
   virtual Awaitable<void> close() = 0;
 };

@@ -1,7 +1,7 @@
 #include "transport/containerd/images.hpp"
 
 #include "transport/containerd/convert.hpp"
-#include "transport/grpc_bridge.hpp"
+#include "transport/containerd/steady_call.hpp"
 
 #include <containerd/services/images.grpc.pb.h>
 
@@ -23,9 +23,20 @@ api::Image message_of(const ImageRecord& image) {
   return message;
 }
 
+ImageRecord record_of(const api::Image& image, const std::string& of) {
+  ImageRecord record;
+  record.name = image.name();
+  record.target = from_wire(image.target(), of);
+  record.labels = labels_of(image.labels());
+  return record;
+}
+
 }  // namespace
 
 struct ContainerdImages::Impl {
+  /// Creates it, or updates the parts, all of them where none is named.
+  Awaitable<void> write(ImageRecord image, std::vector<std::string> parts);
+
   ContainerdClient client;
   std::unique_ptr<api::Images::Stub> stub;
 };
@@ -40,33 +51,40 @@ Awaitable<std::optional<ImageRecord>> ContainerdImages::get(const std::string& n
   api::GetImageRequest request;
   request.set_name(name);
   const CallOptions options = impl_->client.call("Images/Get " + name);
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Get, request, options);
+  const auto reply = co_await steady_call(impl_->client, impl_->stub->async(), &Async::Get, request, options);
   std::optional<ImageRecord> found;
   if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return found;
   require_ok(reply.status, options.name);
-  const auto& image = reply.message.image();
-  found.emplace();
-  found->name = image.name();
-  found->target = from_wire(image.target(), options.name);
-  found->labels = labels_of(image.labels());
+  found = record_of(reply.message.image(), options.name);
   co_return found;
 }
 
 Awaitable<void> ContainerdImages::put(const ImageRecord& image) {
+  return impl_->write(image, {});
+}
+
+Awaitable<void> ContainerdImages::merge(const ImageRecord& image) {
+  std::vector<std::string> parts{"target"};
+  for (const auto& [key, value] : image.labels) parts.push_back("labels." + key);
+  return impl_->write(image, std::move(parts));
+}
+
+Awaitable<void> ContainerdImages::Impl::write(ImageRecord image, std::vector<std::string> parts) {
   const auto message = message_of(image);
   for (int attempt = 1;; ++attempt) {
     api::CreateImageRequest create;
     *create.mutable_image() = message;
-    const CallOptions creating = impl_->client.call("Images/Create " + image.name);
-    const auto created = co_await unary_call(impl_->stub->async(), &Async::Create, create, creating);
+    const CallOptions creating = client.call("Images/Create " + image.name);
+    const auto created = co_await steady_call(client, stub->async(), &Async::Create, create, creating);
     if (created.status.ok()) co_return;
     if (created.status.error_code() != grpc::StatusCode::ALREADY_EXISTS)
       require_ok(created.status, creating.name);
 
     api::UpdateImageRequest update;
     *update.mutable_image() = message;
-    const CallOptions updating = impl_->client.call("Images/Update " + image.name);
-    const auto updated = co_await unary_call(impl_->stub->async(), &Async::Update, update, updating);
+    for (const auto& part : parts) update.mutable_update_mask()->add_paths(part);
+    const CallOptions updating = client.call("Images/Update " + image.name);
+    const auto updated = co_await steady_call(client, stub->async(), &Async::Update, update, updating);
     if (updated.status.ok()) co_return;
     // Removed in between: create it after all.
     if (updated.status.error_code() != grpc::StatusCode::NOT_FOUND || attempt == put_attempts) {
@@ -80,9 +98,23 @@ Awaitable<void> ContainerdImages::remove(const std::string& name, bool synchrono
   request.set_name(name);
   request.set_sync(synchronous);
   const CallOptions options = impl_->client.call("Images/Delete " + name, impl_->client.deadlines().collect);
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Delete, request, options);
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::Delete, request, options);
   if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
   require_ok(reply.status, options.name);
+}
+
+Awaitable<std::vector<ImageRecord>> ContainerdImages::list(const std::vector<std::string>& filters) {
+  api::ListImagesRequest request;
+  request.mutable_filters()->Add(filters.begin(), filters.end());
+  const CallOptions options = impl_->client.call("Images/List");
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::List, request, options);
+  require_ok(reply.status, options.name);
+  std::vector<ImageRecord> all;
+  all.reserve(static_cast<std::size_t>(reply.message.images_size()));
+  for (const auto& image : reply.message.images()) all.push_back(record_of(image, options.name));
+  co_return all;
 }
 
 }  // namespace lazypull

@@ -4,6 +4,8 @@
 #include "transport/containerd/client.hpp"
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace lazypull {
 
@@ -18,6 +20,11 @@ class ContainerdImages final : public ImageStore {
   Awaitable<void> put(const ImageRecord& image) override;
   /// `synchronous` waits for the garbage collection that follows. No error if there is no such image.
   Awaitable<void> remove(const std::string& name, bool synchronous);
+  /// Creates the record, or gives the one that is there this target and these labels, and leaves it its
+  /// others.
+  Awaitable<void> merge(const ImageRecord& image);
+  /// Everything that matches one of the filters ("name==docker.io/library/alpine:latest"), or everything.
+  Awaitable<std::vector<ImageRecord>> list(const std::vector<std::string>& filters);
 
  private:
   struct Impl;

@@ -2,19 +2,22 @@
 
 #include "engine/deadline.hpp"
 #include "engine/labels.hpp"
-#include "transport/grpc_bridge.hpp"
+#include "transport/containerd/steady_call.hpp"
 
 #include <containerd/services/leases.grpc.pb.h>
 
 #include <ctime>
 #include <exception>
+#include <map>
 #include <random>
+#include <vector>
 
 namespace lazypull {
 
 namespace {
 
 namespace api = ::containerd::services::leases::v1;
+using Clock = std::chrono::steady_clock;
 using Async = api::Leases::StubInterface::async_interface;
 
 // Like containerd's own: the nanosecond of the second and four characters that no URL must escape.
@@ -44,6 +47,9 @@ std::string rfc3339_seconds(std::chrono::system_clock::time_point time) {
 struct ContainerdLeases::Impl {
   ContainerdClient client;
   std::unique_ptr<api::Leases::Stub> stub;
+  /// What could not be removed, such as while containerd was being restarted, or may have been made after its
+  /// removal, and when to try again.
+  std::map<std::string, Clock::time_point> left_over = {};
 };
 
 ContainerdLeases::ContainerdLeases(ContainerdClient client) {
@@ -52,7 +58,29 @@ ContainerdLeases::ContainerdLeases(ContainerdClient client) {
 }
 ContainerdLeases::~ContainerdLeases() = default;
 
+Awaitable<> ContainerdLeases::remove_left_over() {
+  std::vector<std::string> due;
+  for (const auto& [lease, time] : impl_->left_over) {
+    if (time <= Clock::now()) due.push_back(lease);
+  }
+  for (const auto& lease : due) {
+    try {
+      co_await remove(lease, false);
+    } catch (const Error&) {
+      continue;
+    }
+    impl_->left_over.erase(lease);
+  }
+}
+
+void ContainerdLeases::keep_for_later(const std::string& lease, std::chrono::milliseconds pause) {
+  // They expire by themselves, but a process that goes on for long need not wait for that.
+  constexpr std::size_t most = 10'000;
+  if (impl_->left_over.size() < most) impl_->left_over.insert_or_assign(lease, Clock::now() + pause);
+}
+
 Awaitable<std::string> ContainerdLeases::create(std::chrono::seconds lifetime) {
+  co_await remove_left_over();
   api::CreateRequest request;
   request.set_id(random_id());
   (*request.mutable_labels())[std::string(label::gc_expire)] =
@@ -60,17 +88,22 @@ Awaitable<std::string> ContainerdLeases::create(std::chrono::seconds lifetime) {
   const CallOptions options = impl_->client.call("Leases/Create " + request.id());
   std::exception_ptr failure;
   try {
-    const auto reply = co_await unary_call(impl_->stub->async(), &Async::Create, request, options);
-    require_ok(reply.status, options.name);
+    const auto reply =
+        co_await steady_call(impl_->client, impl_->stub->async(), &Async::Create, request, options);
+    // The id is ours alone, so what is there already is what a lost try has made.
+    const bool made = reply.repeated && reply.status.error_code() == grpc::StatusCode::ALREADY_EXISTS;
+    if (!made) require_ok(reply.status, options.name);
     co_return request.id();
   } catch (...) {
     failure = std::current_exception();
   }
-  // A call that was cancelled or timed out may have made the lease all the same.
+  // A call that was cancelled or timed out may have made the lease all the same, or will until its deadline,
+  // after the removal.
   auto removal = remove(request.id(), false);
   co_await asio::this_coro::throw_if_cancelled(false);
   co_await run_cleanup(std::move(removal), std::chrono::milliseconds(500), "remove lease");
   co_await asio::this_coro::throw_if_cancelled(true);
+  keep_for_later(request.id(), impl_->client.deadlines().call);
   std::rethrow_exception(failure);
 }
 
@@ -81,7 +114,8 @@ Awaitable<void> ContainerdLeases::add(const std::string& lease, const LeasedReso
   request.mutable_resource()->set_type(resource.type);
   const CallOptions options =
       impl_->client.call("Leases/AddResource " + lease + ' ' + resource.type + ' ' + resource.id);
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::AddResource, request, options);
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::AddResource, request, options);
   require_ok(reply.status, options.name);
 }
 
@@ -92,14 +126,21 @@ Awaitable<void> ContainerdLeases::remove(const std::string& lease, bool synchron
   const auto& deadlines = impl_->client.deadlines();
   const CallOptions options =
       impl_->client.call("Leases/Delete " + lease, synchronous ? deadlines.collect : deadlines.call);
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::Delete, request, options);
-  if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
-  require_ok(reply.status, options.name);
+  try {
+    const auto reply =
+        co_await steady_call(impl_->client, impl_->stub->async(), &Async::Delete, request, options);
+    if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
+    require_ok(reply.status, options.name);
+  } catch (...) {
+    keep_for_later(lease, std::chrono::seconds(1));
+    throw;
+  }
 }
 
 Awaitable<std::vector<std::string>> ContainerdLeases::list() {
   const CallOptions options = impl_->client.call("Leases/List");
-  const auto reply = co_await unary_call(impl_->stub->async(), &Async::List, api::ListRequest(), options);
+  const auto reply =
+      co_await steady_call(impl_->client, impl_->stub->async(), &Async::List, api::ListRequest(), options);
   require_ok(reply.status, options.name);
   std::vector<std::string> ids;
   for (const auto& lease : reply.message.leases()) ids.push_back(lease.id());

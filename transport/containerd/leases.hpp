@@ -30,7 +30,8 @@ class ContainerdLeases {
   explicit ContainerdLeases(ContainerdClient client);
   ~ContainerdLeases();
 
-  /// Makes a lease with a random id, which is returned, that ends by itself after `lifetime`.
+  /// Makes a lease with a random id, which is returned, that ends by itself after `lifetime`. Those that
+  /// could not be removed before, such as while containerd was away, are removed first.
   Awaitable<std::string> create(std::chrono::seconds lifetime);
   Awaitable<void> add(const std::string& lease, const LeasedResource& resource);
   /// `synchronous` waits for the garbage collection that follows. No error if the lease has ended already.
@@ -38,6 +39,9 @@ class ContainerdLeases {
   Awaitable<std::vector<std::string>> list();
 
  private:
+  Awaitable<> remove_left_over();
+  void keep_for_later(const std::string& lease, std::chrono::milliseconds pause);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -85,7 +85,8 @@ void Containerd::start() {
   std::ostringstream config;
   config << "version = 2\n"
          << "root = " << root() << "\nstate = " << folder_ / "state" << "\n"
-         << "disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"";
+         << "disabled_plugins = [\"io.containerd.internal.v1.opt\"";
+  if (!options_.cri) config << ", \"io.containerd.grpc.v1.cri\"";
   for (const char* name : {"aufs", "btrfs", "devmapper", "zfs"}) {
     config << ", \"io.containerd.snapshotter.v1." << name << '"';
   }

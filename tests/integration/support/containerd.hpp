@@ -22,10 +22,11 @@ struct ContainerdOptions {
   /// Content of one namespace is invisible to writers in another ("isolated"); containerd's default is to
   /// share.
   bool isolated_content = false;
+  bool cri = false;               ///< with its CRI plugin
   std::string extra_config = {};  ///< TOML
 };
 
-/// A private containerd with its own root, state and socket, without CRI. Takes about 0.1 s to start. At the
+/// A private containerd with its own root, state and socket. Takes about 0.1 s to start. At the
 /// end its shims are killed and its mounts undone.
 class Containerd {
  public:
