@@ -5,6 +5,7 @@
 #include "tools/store_image.hpp"
 #include "tools/store_listing.hpp"
 #include "tools/store_mount.hpp"
+#include "tools/store_verify.hpp"
 #include "tools/text.hpp"
 
 #include <boost/json/array.hpp>
@@ -219,6 +220,8 @@ std::string run_store_command(const StoreCommand& command, EmbeddedStore& store,
       return get_content(command, store, standard_output);
     case StoreAction::content_remove:
       return remove_content(command, store);
+    case StoreAction::content_verify:
+      return verify_text(store, command.quiet, command.json);
     case StoreAction::snapshots_list:
       return list_snapshots(store, command.quiet, command.json);
     case StoreAction::snapshots_mounts:

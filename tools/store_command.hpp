@@ -21,6 +21,7 @@ enum class StoreAction {
   content_list,
   content_get,
   content_remove,
+  content_verify,
   snapshots_list,
   snapshots_mounts,
   mount,

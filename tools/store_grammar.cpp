@@ -101,6 +101,9 @@ class StoreGrammar {
     auto& remove = add_leaf(content, StoreAction::content_remove, "rm", {"remove", "delete", "del"},
                             "Remove content, whatever leads to it");
     add_names(remove, "DIGEST", "Digest; may be repeated");
+    auto& verify = add_leaf(content, StoreAction::content_verify, "verify", {},
+                            "Read all content, follow all references, and look for what is left over");
+    add_quiet(verify, "Say nothing unless something is wrong");
   }
 
   void add_snapshots() {
