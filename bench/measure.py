@@ -71,5 +71,6 @@ def run_timed(commands, daemons=()):
     used = [run_one(argv) for argv in commands]
     wall = time.perf_counter() - start
     cpu = sum(seconds for seconds, _ in used) + sum(cpu_seconds(pid) for pid in daemons) - before
-    memory = max(peak for _, peak in used) + sum(peak_memory(pid) for pid in daemons)
-    return {"wall": wall, "cpu": cpu, "memory": memory}
+    daemon_memory = sum(peak_memory(pid) for pid in daemons)
+    memory = max(peak for _, peak in used) + daemon_memory
+    return {"wall": wall, "cpu": cpu, "memory": memory, "daemon_memory": daemon_memory}

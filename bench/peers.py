@@ -142,8 +142,8 @@ class EmbeddedRegistry:
 
 
 class Containerd:
-    def __init__(self, folder, stargz_program=None, plugins=None):
-        """`plugins`: the sockets of snapshotters that run already, by their names."""
+    def __init__(self, folder, stargz_program=None, plugins=None, cri=False):
+        """`plugins`: the sockets of snapshotters that run already, by their names. `cri`: with the plugin of a kubelet."""
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "containerd.sock"
         plugins = dict(plugins or {})
@@ -153,10 +153,14 @@ class Containerd:
             self.stargz = Daemon([stargz_program, "-root", folder / "stargz", "-address", address],
                                  folder / "stargz.log", lambda: answers(address), "the stargz snapshotter")
             plugins["stargz"] = address
-        disabled = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+        disabled = ["io.containerd.internal.v1.opt"] + ([] if cri else ["io.containerd.grpc.v1.cri"])
         disabled += [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
         proxies = "".join(f'[proxy_plugins.{name}]\ntype = "snapshot"\naddress = "{address}"\n'
                           for name, address in plugins.items())
+        if cri:
+            proxies += (f'[plugins."io.containerd.grpc.v1.cri"]\nstream_server_port = "0"\n'
+                        f'[plugins."io.containerd.grpc.v1.cri".cni]\nbin_dir = "{folder}/cni"\n'
+                        f'conf_dir = "{folder}/cni"\n')
         config = folder / "config.toml"
         config.write_text(f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
                           f'disabled_plugins = {json.dumps(disabled)}\n[grpc]\naddress = "{self.socket}"\n'

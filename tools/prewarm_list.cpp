@@ -1,5 +1,6 @@
 #include "tools/prewarm_list.hpp"
 
+#include "tools/prewarm_yaml.hpp"
 #include "tools/text.hpp"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace lazypull {
 namespace {
 
 constexpr std::size_t longest_file = 16U << 20U;
+constexpr std::size_t longest_yaml = 4U << 20U;
 constexpr int highest_priority = 1000;
 constexpr std::string_view blanks = " \t\r\v\f";
 
@@ -45,16 +47,6 @@ void add_platforms(std::string_view list, std::vector<Platform>& platforms) {
   }
 }
 
-int priority(std::string_view text) {
-  int value = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc{} && rest == text.data() + text.size();
-  if (!whole || value < -highest_priority || value > highest_priority) {
-    refuse("priority: '" + printable(text) + "' is not a number from -1000 to 1000");
-  }
-  return value;
-}
-
 PrewarmItem parse_words(const std::vector<std::string_view>& parts) {
   PrewarmItem item{Reference::parse(parts.front()), {}, 0};
   for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -64,7 +56,7 @@ PrewarmItem parse_words(const std::vector<std::string_view>& parts) {
     if (key == "platform") {
       add_platforms(value, item.platforms);
     } else if (key == "priority") {
-      item.priority = priority(value);
+      item.priority = parse_prewarm_priority(value);
     } else {
       refuse("'" + printable(parts[i]) + "' is neither platform=… nor priority=…");
     }
@@ -114,7 +106,27 @@ class Merger {
   std::vector<PrewarmItem> items_;
 };
 
+std::vector<PrewarmItem> read_list(const std::string& file, PrewarmFormat format) {
+  const std::string name = file == "-" ? "standard input" : file;
+  const bool named_yaml = file.ends_with(".yaml") || file.ends_with(".yml");
+  const bool yaml = format == PrewarmFormat::yaml || (format == PrewarmFormat::automatic && named_yaml);
+  const auto text = read_whole(file);
+  if (!yaml) return parse_prewarm_list(text, name);
+  if (text.size() > longest_yaml) refuse(name + ": is larger than 4 MiB");
+  return parse_prewarm_yaml(text, name);
+}
+
 }  // namespace
+
+int parse_prewarm_priority(std::string_view text) {
+  int value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc{} && rest == text.data() + text.size();
+  if (!whole || value < -highest_priority || value > highest_priority) {
+    refuse("priority: '" + printable(text) + "' is not a number from -1000 to 1000");
+  }
+  return value;
+}
 
 std::vector<PrewarmItem> parse_prewarm_list(std::string_view text, const std::string& name) {
   std::vector<PrewarmItem> items;
@@ -133,11 +145,10 @@ std::vector<PrewarmItem> parse_prewarm_list(std::string_view text, const std::st
 }
 
 std::vector<PrewarmItem> read_prewarm_lists(const std::vector<std::string>& files,
-                                            const std::vector<std::string>& images) {
+                                            const std::vector<std::string>& images, PrewarmFormat format) {
   Merger merger;
   for (const auto& file : files) {
-    const std::string name = file == "-" ? "standard input" : file;
-    for (auto& item : parse_prewarm_list(read_whole(file), name)) merger.add(std::move(item));
+    for (auto& item : read_list(file, format)) merger.add(std::move(item));
   }
   for (const auto& image : images) merger.add({Reference::parse(image), {}, 0});
   auto items = merger.take();

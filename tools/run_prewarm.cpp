@@ -2,14 +2,17 @@
 
 #include "engine/deadline.hpp"
 #include "engine/puller.hpp"
+#include "engine/retry_budget.hpp"
 #include "tools/connect.hpp"
 #include "tools/debug_log.hpp"
+#include "tools/live_rates.hpp"
 #include "tools/prewarm_view.hpp"
 #include "tools/progress_driver.hpp"
 #include "tools/run_pull.hpp"
 #include "transport/registry_client.hpp"
 
-#include <exception>
+#include <cstddef>
+#include <memory>
 
 namespace lazypull {
 namespace {
@@ -18,6 +21,7 @@ PullLimits pull_limits(const Options& options) {
   PullLimits limits;
   limits.downloads.total = options.max_concurrent_downloads;
   limits.downloads.per_registry = options.prewarm.max_concurrent_downloads_per_registry;
+  limits.downloads.bytes = options.prewarm.max_bytes_in_flight;
   limits.unpacks = options.prewarm.max_concurrent_unpacks;
   return limits;
 }
@@ -25,7 +29,8 @@ PullLimits pull_limits(const Options& options) {
 /// What all images of a run share.
 struct PrewarmRun {
   RegistryClient& client;
-  PullPorts ports;
+  LeaseManager& leases;
+  std::size_t retry_budget;  ///< of each
   PullOptions settings;
   PullShared& shared;
   PrewarmResult& result;
@@ -33,11 +38,14 @@ struct PrewarmRun {
 
 Awaitable<> pull_or_plan(PrewarmRun& run, const PrewarmItem& item, PullOptions settings, PullRank rank,
                          PullReport& report) {
+  settings.retries = std::make_shared<RetryBudget>(run.retry_budget);
+  auto client = run.client.with_budget(settings.retries);
+  const PullPorts ports{client, client, run.leases};
   if (!run.result.dry_run) {
-    co_await pull_image(run.ports, item.reference, std::move(settings), report, run.shared, rank);
+    co_await pull_image(ports, item.reference, std::move(settings), report, run.shared, rank);
     co_return;
   }
-  co_await plan_image(run.ports, item.reference, std::move(settings), report, run.shared, rank);
+  co_await plan_image(ports, item.reference, std::move(settings), report, run.shared, rank);
   run.result.plan.add(report);
 }
 
@@ -47,22 +55,7 @@ Awaitable<> one_image(PrewarmRun& run, const PrewarmItem& item, PullRank rank, P
     settings.platforms = item.platforms;
     settings.all_platforms = false;
   }
-  std::exception_ptr failure;
-  for (;;) {
-    const auto distrusted = run.client.distrusted();
-    try {
-      co_await pull_or_plan(run, item, settings, rank, report);
-      co_return;
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    // Where a mirror has served something else than it should, the next host is asked this time.
-    const bool of_mirror =
-        as_error(failure).code() == Errc::digest_mismatch && run.client.distrusted() > distrusted;
-    if (!of_mirror) break;
-    report = PullReport();
-  }
-  std::rethrow_exception(failure);
+  co_await pull_or_plan(run, item, std::move(settings), rank, report);
 }
 
 ProgressViews views(const PrewarmReport& report) {
@@ -96,16 +89,19 @@ Awaitable<> run_prewarm(const Options& options, std::optional<Credentials> user,
                         FailureSource& failure_source) {
   const auto& command = options.prewarm;
   const auto home = co_await asio::this_coro::executor;
+  Span setting_up(options.trace, "set up", "command");
   RegistryClient client(home, registry_options(options, std::move(user)));
   failure_source = FailureSource::set_up;
   const auto backend = co_await connect(options);
   failure_source = FailureSource::other;
+  setting_up.end();
   DebugLeases debug_leases(*backend.leases);
   LeaseManager& leases = options.debug ? static_cast<LeaseManager&>(debug_leases) : *backend.leases;
 
   result.dry_run = command.dry_run;
   PullShared shared(pull_limits(options));
-  PrewarmRun run{client, PullPorts{client, client, leases}, pull_options(options, backend.local_snapshotter),
+  const LiveRates rates(home, shared.bandwidth(), command.class_rates, command.rates_file);
+  PrewarmRun run{client, leases, options.retry_budget, pull_options(options, backend.local_snapshotter),
                  shared, result};
   PrewarmOptions prewarm;
   prewarm.max_concurrent_images = command.max_concurrent_images;

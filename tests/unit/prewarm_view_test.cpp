@@ -190,7 +190,7 @@ TEST(PrewarmOptions, HaveDefaultsOfTheirOwn) {
   EXPECT_THAT(parsed.prewarm.files, ElementsAre("list.txt"));
   EXPECT_EQ(parsed.prewarm.max_concurrent_images, 8U);
   EXPECT_EQ(parsed.max_concurrent_downloads, 8U);
-  EXPECT_EQ(parsed.prewarm.max_concurrent_unpacks, 4U);
+  EXPECT_EQ(parsed.prewarm.max_concurrent_unpacks, 8U);
   EXPECT_EQ(parsed.prewarm.max_concurrent_downloads_per_registry, 0U);
   EXPECT_FALSE(parsed.prewarm.fail_fast || parsed.prewarm.dry_run || parsed.prewarm.min_free.any());
   EXPECT_EQ(options({"pull", "alpine"}).max_concurrent_downloads, 3U);
