@@ -6,8 +6,8 @@ set -eu
 build='
   clang-19 lld-19 cmake ninja-build ccache git pkg-config
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
-  libcli11-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libsqlite3-dev libssl-dev libtomlplusplus-dev
-  libzstd-dev
+  libcli11-dev libfmt-dev libgrpc++-dev libisal-dev libprotobuf-dev libre2-dev libspdlog-dev libsqlite3-dev libssl-dev
+  libtomlplusplus-dev libyaml-cpp-dev libzstd-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc zlib1g-dev'
 
 # Unit tests, checks of the code, and the real peers of the integration tests. `lazypull layers publish` runs
@@ -15,12 +15,12 @@ build='
 test='
   libgmock-dev libgtest-dev
   clang-format-19 clang-tidy-19 libclang-rt-19-dev llvm-19
-  apache2-utils attr busybox-static containerd docker-registry erofs-utils fuse3 golang-go
+  apache2-utils attr busybox-static chromium containerd curl docker-registry erofs-utils fuse3 golang-go grpc-proto
   golang-github-containerd-containerd-dev golang-github-containerd-stargz-snapshotter-dev
-  jq openssl procps runc skopeo squashfs-tools stargz-snapshotter umoci zstd'
+  jq kubernetes-client openssl procps python3-grpcio python3-jsonschema runc skopeo squashfs-tools stargz-snapshotter umoci zstd'
 
 bench='
-  podman'
+  libbenchmark-dev podman'
 
 case "${1:-}" in
   build) wanted="$build" ;;
@@ -34,6 +34,8 @@ esac
 
 missing=''
 for package in $wanted; do
+  # Another kubectl is as good, and packages of it exclude each other.
+  if [ "$package" = kubernetes-client ] && command -v kubectl >/dev/null; then continue; fi
   status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
   # A package for several architectures answers once for each.
   case "$status" in

@@ -3,7 +3,7 @@
 namespace lazypull {
 
 ExitCode exit_code(Errc failure, FailureSource source) noexcept {
-  if (source == FailureSource::set_up) return ExitCode::containerd;
+  if (source == FailureSource::set_up && failure != Errc::out_of_space) return ExitCode::containerd;
   const bool by_registry = source == FailureSource::registry;
   switch (failure) {
     case Errc::invalid_argument:

@@ -108,7 +108,12 @@ void Grammar::add_other_commands() {
   add_registry_command(app_, raw_.options.registry, [this] { raw_.options.command = Command::registry; });
   add_snapshotter_command(app_, raw_.options.snapshotter_command,
                           [this] { raw_.options.command = Command::snapshotter; });
+  add_agent_command(app_, raw_.options.agent_command, [this] { raw_.options.command = Command::agent; });
+  add_health_command(app_, raw_.options.health_command, [this] { raw_.options.command = Command::health; });
   add_layers_commands(app_, raw_.options.layers_command, [this] { raw_.options.command = Command::layers; });
+  experiment::add_experiment_commands(app_, raw_.options.experiment_command,
+                                      [this] { raw_.options.command = Command::experiment; });
+  add_trace_commands(app_, raw_.options.trace_command, [this] { raw_.options.command = Command::trace; });
   add_store_commands(app_, raw_.options.store_command, [this] { raw_.options.command = Command::store; });
 }
 
@@ -142,11 +147,14 @@ void Grammar::add_prewarm_command() {
                           "Pull many images, what they share only once; what is there already is left alone");
   app.add_option(
          "FILE", prewarm.files,
-         "List of images, one a line: REFERENCE [platform=OS/ARCH] [priority=N]; '#' begins a comment; "
-         "- is standard input")
+         "List of images, one a line: REFERENCE [platform=OS/ARCH] [priority=N]; '#' begins a comment; or "
+         "YAML: images: [{reference: ..., platforms: [...], priority: N}], defaults: {...}; - is standard "
+         "input")
       ->type_name("")
       ->take_all();
   list(app, "--image", prewarm.images, "A single image; may be repeated", "REF");
+  text(app, "--format", raw_.prewarm.format,
+       "Format of the lists: lines, yaml, or auto: YAML where the name ends with .yaml or .yml", "FORMAT");
   add_prewarm_limits(app);
   add_choice_flags(app);
   add_snapshot_flags(app);
@@ -170,6 +178,15 @@ void Grammar::add_prewarm_limits(CLI::App& app) {
        "Downloads at once from one registry; 0 is no limit", "NUMBER");
   text(app, "--max-concurrent-unpacks", raw.max_concurrent_unpacks,
        "Layers that are extracted at once, of all images; 0 is no limit", "NUMBER");
+  text(app, "--max-bytes-in-flight", raw.max_bytes_in_flight,
+       "Sum of the sizes of what is downloaded at once, such as 512M; a larger layer goes alone; 0 is no "
+       "limit",
+       "SIZE");
+  list(app, "--class-rate", raw.class_rates,
+       "Bytes a second of a class of pulls: prewarm=20M (all that this command pulls) or serving=RATE",
+       "CLASS=RATE");
+  text(app, "--rates-file", prewarm.rates_file,
+       "File with one CLASS=RATE a line, which goes before --class-rate and is read again at SIGHUP", "FILE");
   app.add_flag("--keep-going", raw.keep_going, "Go on with the others when an image fails (default)");
   app.add_flag("--fail-fast", prewarm.fail_fast, "Stop at the first image that fails");
   text(app, "--deadline", raw.deadline,
@@ -223,12 +240,27 @@ void Grammar::add_registry_flags(CLI::App& app) {
 }
 
 void Grammar::add_transfer_flags(CLI::App& app) {
+  text(app, "--trace", raw_.options.trace_file,
+       "Write what took how long to a file that Perfetto and chrome://tracing open, also of a failure",
+       "FILE");
   text(app, "--concurrent-layer-fetch-buffer", raw_.concurrent_layer_fetch_buffer,
        "Fetch layers that are larger, such as 8M, in parts of this size, four at once; 0 is never", "SIZE");
   text(app, "--max-connections-per-host", raw_.max_connections_per_host,
        "Requests at once to one host; fewer where it is overloaded; 0 is no limit", "NUMBER");
   text(app, "--limit-rate", raw_.limit_rate,
        "Bytes a second of all downloads, such as 500k or 20M; 0 is no limit", "RATE");
+  text(app, "--progress-timeout", raw_.progress_timeout,
+       "Try again where no byte has come for so long; 0 is never", "DURATION");
+  text(app, "--mirror-timeout", raw_.mirror_timeout,
+       "How long to wait for the answer of a host that others come after, and for each byte; 0 is as for the "
+       "last host",
+       "DURATION");
+  text(app, "--min-speed", raw_.min_speed,
+       "Leave a host that others come after where it sends less than this a second for 30 s, such as 100k; 0 "
+       "is no limit",
+       "RATE");
+  text(app, "--retry-budget", raw_.retry_budget,
+       "How often one pull may try again in all, but for what brings bytes", "NUMBER");
 }
 
 void Grammar::add_output_flags(CLI::App& app) {

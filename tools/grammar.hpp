@@ -30,11 +30,18 @@ struct RawOptions {
   std::string concurrent_layer_fetch_buffer = "0";
   std::string max_connections_per_host = "16";
   std::string limit_rate = "0";
+  std::string progress_timeout = "5m";
+  std::string mirror_timeout = "30s";
+  std::string min_speed = "0";
+  std::string retry_budget = "100";
   struct {
     std::string max_concurrent_images = "8";
     std::string max_concurrent_downloads = "8";
     std::string max_concurrent_downloads_per_registry = "0";
-    std::string max_concurrent_unpacks = "4";
+    std::string max_concurrent_unpacks = "8";
+    std::string max_bytes_in_flight = "0";
+    std::vector<std::string> class_rates;
+    std::string format = "auto";
     std::string deadline = "0s";
     std::string min_free = "0";
     bool keep_going = false;

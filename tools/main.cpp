@@ -1,3 +1,4 @@
+#include "tools/agent/run_agent.hpp"
 #include "tools/layers_publish.hpp"
 #include "tools/layers_text.hpp"
 #include "tools/options.hpp"
@@ -13,6 +14,7 @@
 #include "tools/stop_request.hpp"
 #include "tools/store_directory.hpp"
 #include "tools/text.hpp"
+#include "tools/trace_session.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -24,6 +26,7 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <malloc.h>
 #include <unistd.h>
 
 namespace lazypull {
@@ -129,29 +132,33 @@ std::optional<Failure> read_user(const Options& options, std::optional<Credentia
   }
 }
 
-ExitCode do_pull(const Options& options) {
+ExitCode do_pull(Options options) {
+  TraceSession trace(options);
   PullRun run;
   std::optional<Credentials> user;
   auto failure = read_user(options, user);
   if (!failure) {
-    failure =
-        run_to_end(options, run.failure_source, [&] { return run_pull(options, std::move(user), run); });
+    failure = run_to_end(options, run.failure_source,
+                         [&] { return trace.record(run_pull(options, std::move(user), run)); });
   }
   if (!failure) return print(pull_text(options, run.report));
   print_failure(*failure, options.output);
   return failure->exit;
 }
 
-int do_prewarm(const Options& options) {
+int do_prewarm(Options options) {
+  TraceSession trace(options);
   std::optional<Credentials> user;
   auto failure = read_user(options, user);
   std::optional<PrewarmResult> result;
   FailureSource source = FailureSource::other;
   if (!failure) {
     try {
-      result.emplace(read_prewarm_lists(options.prewarm.files, options.prewarm.images));
-      failure =
-          run_to_end(options, source, [&] { return run_prewarm(options, std::move(user), *result, source); });
+      result.emplace(
+          read_prewarm_lists(options.prewarm.files, options.prewarm.images, options.prewarm.format));
+      failure = run_to_end(options, source, [&] {
+        return trace.record(run_prewarm(options, std::move(user), *result, source));
+      });
     } catch (const Error&) {
       failure = failed(std::current_exception(), source);
     }
@@ -202,6 +209,29 @@ ExitCode do_snapshotter(const Options& options) {
   }
 }
 
+ExitCode do_agent(const Options& options) {
+  try {
+    const auto config = agent_config(options.agent_command);
+    if (!options.agent_command.check) run_agent(config);
+    return ExitCode::ok;
+  } catch (const std::exception&) {
+    const auto failure = failed(std::current_exception(), FailureSource::other);
+    print_failure(failure, OutputFormat::text);
+    return failure.exit;
+  }
+}
+
+ExitCode do_health(const Options& options) {
+  try {
+    run_health_command(options.health_command);
+    return ExitCode::ok;
+  } catch (const Error&) {
+    const auto failure = failed(std::current_exception(), FailureSource::other);
+    print_failure(failure, OutputFormat::text);
+    return failure.exit;
+  }
+}
+
 ExitCode do_store(const Options& options) {
   const auto& command = options.store_command;
   try {
@@ -214,6 +244,16 @@ ExitCode do_store(const Options& options) {
   } catch (const Error& error) {
     const Failure failure{store_exit_code(error.code()), code_name(error.code()), error.message()};
     print_failure(failure, command.json ? OutputFormat::json : OutputFormat::text);
+    return failure.exit;
+  }
+}
+
+ExitCode do_trace(const Options& options) {
+  try {
+    return print(run_trace_command(options.trace_command, STDOUT_FILENO, process_environment()));
+  } catch (const Error& error) {
+    const Failure failure{store_exit_code(error.code()), code_name(error.code()), error.message()};
+    print_failure(failure, OutputFormat::text);
     return failure.exit;
   }
 }
@@ -248,18 +288,39 @@ ExitCode do_layers(const Options& options) {
   }
 }
 
+ExitCode do_experiment(const Options& options) {
+  try {
+    const auto output = experiment::run_experiment_command(options.experiment_command);
+    const auto printed = print(output.text);
+    return printed == ExitCode::ok ? output.exit : printed;
+  } catch (const Error& error) {
+    const auto code = error.code() == Errc::cancelled ? ExitCode::interrupted
+                                                      : exit_code(error.code(), FailureSource::other);
+    print_failure({code, code_name(error.code()), error.message()}, OutputFormat::text);
+    return code;
+  }
+}
+
 ExitCode run(const Options& options) {
   switch (options.command) {
+    case Command::experiment:
+      return do_experiment(options);
     case Command::version:
       return do_version(options);
     case Command::registry:
       return do_serve(options);
     case Command::snapshotter:
       return do_snapshotter(options);
+    case Command::agent:
+      return do_agent(options);
+    case Command::health:
+      return do_health(options);
     case Command::layers:
       return do_layers(options);
     case Command::store:
       return do_store(options);
+    case Command::trace:
+      return do_trace(options);
     default:
       return do_pull(options);
   }
@@ -274,12 +335,29 @@ int run(const std::vector<std::string>& arguments) {
   return static_cast<int>(run(options));
 }
 
+/// What is freed is kept for what is made next. To give buffers back and have them again, with a page fault
+/// for each page, was a third of the CPU time of a pull of many small layers.
+void keep_freed_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 16 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  ::mallopt(M_TOP_PAD, 1 << 20);
+}
+
 }  // namespace
 }  // namespace lazypull
 
 int main(int argc, char** argv) {
-  // A reader that has gone away is a failed write, not the end of a pull in the middle.
+  // A reader that has gone away is a failed write, not the end of a pull in the middle; so is a file that may
+  // not grow any more (RLIMIT_FSIZE).
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  lazypull::keep_freed_memory();
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  return lazypull::run(arguments);
+  try {
+    return lazypull::run(arguments);
+  } catch (const std::exception& failure) {
+    // What a command cannot even begin with, such as no descriptor left.
+    std::fprintf(stderr, "lazypull: %s\n", failure.what());
+    return static_cast<int>(lazypull::ExitCode::failure);
+  }
 }

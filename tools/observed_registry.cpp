@@ -30,6 +30,7 @@ class ObservedReader final : public BlobReader {
     }
     note_and_rethrow(*last_failure_, failure);
   }
+  bool unproven() const noexcept override { return reader_->unproven(); }
 
  private:
   std::unique_ptr<BlobReader> reader_;

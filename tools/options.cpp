@@ -76,6 +76,10 @@ void check_transfer_options(RawOptions& raw) {
   }
   options.max_connections_per_host = number("--max-connections-per-host", raw.max_connections_per_host);
   options.limit_rate = byte_size("--limit-rate", raw.limit_rate);
+  options.progress_timeout = duration("--progress-timeout", raw.progress_timeout);
+  options.mirror_timeout = duration("--mirror-timeout", raw.mirror_timeout);
+  options.min_speed = byte_size("--min-speed", raw.min_speed);
+  options.retry_budget = number("--retry-budget", raw.retry_budget);
 }
 
 Labels image_labels(const std::vector<std::string>& texts) {
@@ -172,6 +176,11 @@ void check_prewarm_options(RawOptions& raw) {
   prewarm.max_concurrent_unpacks = number("--max-concurrent-unpacks", raw.prewarm.max_concurrent_unpacks);
   prewarm.max_concurrent_downloads_per_registry =
       number("--max-concurrent-downloads-per-registry", raw.prewarm.max_concurrent_downloads_per_registry);
+  prewarm.max_bytes_in_flight = byte_size("--max-bytes-in-flight", raw.prewarm.max_bytes_in_flight);
+  for (const auto& text : raw.prewarm.class_rates) add_class_rate(prewarm.class_rates, text, "--class-rate");
+  prewarm.format = choose<PrewarmFormat>(
+      "--format", raw.prewarm.format,
+      {{"auto", PrewarmFormat::automatic}, {"lines", PrewarmFormat::lines}, {"yaml", PrewarmFormat::yaml}});
   prewarm.deadline = duration("--deadline", raw.prewarm.deadline);
   const auto min_free = parse_min_free(raw.prewarm.min_free);
   if (!min_free) {
@@ -264,6 +273,7 @@ PullOptions pull_options(const Options& options, bool local_snapshotter) {
   pull.local_snapshotter = local_snapshotter;
   pull.max_concurrent_downloads = options.max_concurrent_downloads;
   pull.image_labels = options.image_labels;
+  pull.trace = options.trace;
   return pull;
 }
 

@@ -2,13 +2,18 @@
 
 #include "engine/pull_options.hpp"
 #include "engine/reference.hpp"
+#include "engine/trace.hpp"
 #include "snapshot/unpack_mode.hpp"
+#include "tools/agent_command.hpp"
 #include "tools/exit_code.hpp"
+#include "tools/experiment/command.hpp"
+#include "tools/health_command.hpp"
 #include "tools/layers_command.hpp"
 #include "tools/prewarm_command.hpp"
 #include "tools/registry_command.hpp"
 #include "tools/snapshotter_command.hpp"
 #include "tools/store_command.hpp"
+#include "tools/trace_command.hpp"
 #include "transport/docker_config.hpp"
 
 #include <chrono>
@@ -24,7 +29,21 @@
 
 namespace lazypull {
 
-enum class Command { pull, fetch, plan, prewarm, version, registry, store, layers, snapshotter };
+enum class Command {
+  pull,
+  fetch,
+  plan,
+  prewarm,
+  version,
+  registry,
+  store,
+  layers,
+  snapshotter,
+  experiment,
+  trace,
+  agent,
+  health
+};
 enum class OutputFormat { text, json };
 enum class ProgressMode {
   automatic,  ///< tty where stderr is a terminal; else plain, or none with JSON output
@@ -72,11 +91,22 @@ struct Options {
   std::uint64_t concurrent_layer_fetch_buffer = 0;  ///< bytes of a part of a large layer; 0 is no parts
   std::size_t max_connections_per_host = 16;        ///< 0 is no limit
   std::uint64_t limit_rate = 0;                     ///< bytes a second; 0 is no limit
+  std::chrono::nanoseconds progress_timeout = std::chrono::minutes(5);  ///< without a byte; 0 is none
+  std::chrono::nanoseconds mirror_timeout =
+      std::chrono::seconds(30);    ///< the same of mirrors, and for answers
+  std::uint64_t min_speed = 0;     ///< of mirrors; 0 is no limit
+  std::size_t retry_budget = 100;  ///< of one pull
+  std::string trace_file;          ///< empty is none
+  TracePoint trace;                ///< where the command's spans belong
   PrewarmCommand prewarm;
   RegistryCommand registry;
   SnapshotterCommand snapshotter_command;
+  AgentCommand agent_command;
+  HealthCommand health_command;
   StoreCommand store_command;
+  TraceCommand trace_command;
   LayersCommand layers_command;
+  experiment::ExperimentCommand experiment_command;
   bool quiet = false;
   bool print_chain_id = false;
   ProgressMode progress = ProgressMode::automatic;

@@ -2,6 +2,7 @@
 
 #include "engine/deadline.hpp"
 #include "engine/puller.hpp"
+#include "engine/retry_budget.hpp"
 #include "tools/connect.hpp"
 #include "tools/debug_log.hpp"
 #include "tools/observed_registry.hpp"
@@ -11,7 +12,6 @@
 
 #include <exception>
 #include <filesystem>
-#include <set>
 #include <unistd.h>
 #include <utility>
 
@@ -26,6 +26,11 @@ std::vector<std::string> hosts_directories(const Options& options) {
   return {options.hosts_dir};
 }
 
+std::chrono::milliseconds or_never(std::chrono::nanoseconds limit) {
+  if (limit.count() == 0) return std::chrono::hours(24 * 365);
+  return std::chrono::ceil<std::chrono::milliseconds>(limit);
+}
+
 }  // namespace
 
 RegistryOptions registry_options(const Options& options, std::optional<Credentials> user) {
@@ -38,9 +43,13 @@ RegistryOptions registry_options(const Options& options, std::optional<Credentia
   registry.http.proxies = ProxyRules::from_environment(process_environment());
   registry.http.max_connections_per_host = options.max_connections_per_host;
   registry.http.limit_rate = options.limit_rate;
+  registry.http.progress_timeout = or_never(options.progress_timeout);
+  registry.http.mirror_timeout = or_never(options.mirror_timeout);
+  registry.http.min_speed = options.min_speed;
   registry.hosts_directories = hosts_directories(options);
   registry.range_bytes = options.concurrent_layer_fetch_buffer;
   if (options.debug) registry.http.log = debug_request;
+  registry.tracer = options.trace.tracer;
   registry.user = std::move(user);
   registry.credentials =
       std::make_shared<DockerConfigCredentials>(docker_config_paths(process_environment()));
@@ -55,8 +64,10 @@ ProgressMode progress_mode(const Options& options) {
   return options.command == Command::plan && mode == ProgressMode::plain ? ProgressMode::none : mode;
 }
 
-Awaitable<> run_engine(const Options& options, PullPorts ports, bool local_snapshotter, PullReport& report) {
+Awaitable<> run_engine(const Options& options, PullPorts ports, bool local_snapshotter,
+                       std::shared_ptr<RetryBudget> retries, PullReport& report) {
   auto settings = pull_options(options, local_snapshotter);
+  settings.retries = std::move(retries);
   if (options.command == Command::plan) {
     co_await plan_image(ports, options.reference, std::move(settings), report);
   } else {
@@ -64,55 +75,31 @@ Awaitable<> run_engine(const Options& options, PullPorts ports, bool local_snaps
   }
 }
 
-/// A mirror that serves something else than it should makes a pull fail, although other hosts may do better:
-/// another try asks them. What the mirror had served of further layers by then makes those fail too, each
-/// once.
-class MirrorDoubt {
- public:
-  explicit MirrorDoubt(const RegistryClient& client) : client_(client) {}
-
-  /// Empties the report if it says true.
-  bool calls_for_another_try(const Error& failure, PullReport& report) {
-    const auto distrusted = client_.distrusted();
-    const bool new_doubt = std::exchange(known_, distrusted) < distrusted;
-    const bool new_failure = failures_.insert(failure.message()).second;
-    if (failure.code() != Errc::digest_mismatch || distrusted == 0) return false;
-    if (!new_doubt && !new_failure) return false;
-    report = PullReport();
-    return true;
-  }
-
- private:
-  const RegistryClient& client_;
-  std::size_t known_ = 0;
-  std::set<std::string> failures_;
-};
-
 }  // namespace
 
 Awaitable<> run_pull(const Options& options, std::optional<Credentials> user, PullRun& run) {
   const auto home = co_await asio::this_coro::executor;
-  RegistryClient client(home, registry_options(options, std::move(user)));
+  Span setting_up(options.trace, "set up", "command");
+  const auto retries = std::make_shared<RetryBudget>(options.retry_budget);
+  auto client = RegistryClient(home, registry_options(options, std::move(user))).with_budget(retries);
   ObservedRegistry registry(client, client);
 
   run.failure_source = FailureSource::set_up;
   const auto backend = co_await connect(options);
   run.failure_source = FailureSource::other;
+  setting_up.end();
   DebugLeases debug_leases(*backend.leases);
   LeaseManager& leases = options.debug ? static_cast<LeaseManager&>(debug_leases) : *backend.leases;
 
   const ProgressDriver progress(home, run.report, progress_mode(options));
   std::exception_ptr failure;
-  MirrorDoubt doubt(client);
-  do {
-    try {
-      co_await run_engine(options, PullPorts{registry, registry, leases}, backend.local_snapshotter,
-                          run.report);
-      co_return;
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  } while (doubt.calls_for_another_try(as_error(failure), run.report));
+  try {
+    co_await run_engine(options, PullPorts{registry, registry, leases}, backend.local_snapshotter, retries,
+                        run.report);
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
   if (registry.last_failure() == as_error(failure).code()) run.failure_source = FailureSource::registry;
   std::rethrow_exception(failure);
 }

@@ -198,7 +198,7 @@ TEST_F(EmbeddedSnapshots, UsageIsOfTheSnapshotsOwnFilesEachOnce) {
     ASSERT_EQ(::lstat((root / name).c_str(), &status), 0);
     blocks += static_cast<std::uint64_t>(status.st_blocks);
   }
-  EXPECT_EQ(snapshots.usage("key"), (SnapshotUsage{.bytes = blocks * 512, .inodes = 4}));
+  EXPECT_EQ(snapshots.usage("key"), (DiskUsage{.bytes = blocks * 512, .inodes = 4}));
   EXPECT_EQ(failure_of([&] { snapshots.usage("nothing"); }), Errc::not_found);
 }
 
@@ -209,7 +209,7 @@ TEST_F(EmbeddedSnapshots, UsageOfACommittedSnapshotIsCountedOnceAndThatOfAViewNe
   write_file(std::filesystem::path(upper("name")) / "another", "behind the store's back");
   EXPECT_EQ(snapshots.usage("name"), usage);
   snapshots.view("view", "name", {}, {});
-  EXPECT_EQ(snapshots.usage("view"), SnapshotUsage());
+  EXPECT_EQ(snapshots.usage("view"), DiskUsage());
 }
 
 TEST_F(EmbeddedSnapshots, UsageOfADeepTreeIsCountedWithFewDescriptors) {

@@ -421,9 +421,9 @@ TEST_F(RemoteSnapshots, AreNeverDeletedThroughTheirLink) {
 }
 
 TEST_F(RemoteSnapshots, TakeNothingOfTheDisk) {
-  EXPECT_EQ(snapshots().usage(provide({"a"})), SnapshotUsage());
+  EXPECT_EQ(snapshots().usage(provide({"a"})), DiskUsage());
   snapshots().prepare("2019", "", v2019("b"), {});
-  EXPECT_EQ(snapshots().usage("2019"), SnapshotUsage());
+  EXPECT_EQ(snapshots().usage("2019"), DiskUsage());
 }
 
 TEST_F(RemoteSnapshots, AreUsableByAProcessThatWasToldOfNoStorage) {

@@ -1,0 +1,15 @@
+# Makes OUTPUT, a source file with the three files of the folder PAGE as texts.
+set(code "#include \"tools/experiment/page.hpp\"\n\nnamespace lazypull::experiment {\n")
+foreach(kind html css js)
+  file(READ "${PAGE}/page.${kind}" text)
+  string(FIND "${text}" ")embedded\"" bad)
+  if(NOT bad EQUAL -1)
+    message(FATAL_ERROR "page.${kind} has the text that ends it")
+  endif()
+  # Appended bit by bit: a list separator in the text must stay one.
+  string(APPEND code "\nconst std::string_view page_${kind} = R\"embedded(")
+  string(APPEND code "${text}")
+  string(APPEND code ")embedded\";\n")
+endforeach()
+string(APPEND code "\n}  // namespace lazypull::experiment\n")
+file(WRITE "${OUTPUT}" "${code}")
