@@ -4,6 +4,7 @@
 #include "engine/layer_steps.hpp"
 #include "snapshot/unpack/layer_pipeline.hpp"
 #include "snapshot/unpack/place_layer.hpp"
+#include "snapshot/unpack/remove_tree.hpp"
 #include "snapshot/unpack/unique_fd.hpp"
 
 #include <sys/stat.h>
@@ -34,6 +35,16 @@ UniqueFd make_folder(const std::string& path) {
 bool is_writable_folder(const std::string& path) {
   struct stat info{};
   return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && ::access(path.c_str(), W_OK) == 0;
+}
+
+/// As far as it goes; the snapshotter removes the rest with the folder.
+void empty_folder(const std::string& path) noexcept {
+  try {
+    const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) return;
+    for (const auto& name : names_in(folder.get(), path)) remove_tree(folder.get(), name, path + "/" + name);
+  } catch (...) {  // NOLINT(bugprone-empty-catch): who removes the snapshot says what is wrong
+  }
 }
 
 ExtractOptions extract_options(const StreamingOptions& options, bool lowest) {
@@ -150,6 +161,8 @@ Awaitable<> StreamingApplier::prepare_scratch() {
 Awaitable<> StreamingApplier::close() {
   if (scratch_key_.empty()) co_return;
   if (threads_) co_await threads_->idle();
+  // On a disk that a layer has filled, its record could not be removed before what it has filled it with.
+  if (!scratch_folder_.empty()) co_await files_->run([this] { empty_folder(scratch_folder_); });
   co_await snapshotter_.remove(scratch_key_);
 }
 

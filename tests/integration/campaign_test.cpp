@@ -248,6 +248,8 @@ class EmbeddedChain {
   void step(const CampaignPull& pull) {
     const auto& source = sources_[pull.image];
     prepare(pull);
+    // Also one that fails may have unpacked layers of which it keeps no blob.
+    discarded_ = discarded_ || pull.discard;
     line_.proxy().use(pull.profile, pull.seed);
     const auto command = line_.command(pull, source);
     const auto endings = run_pull(pull, [&] { return lazypull_.start(command); });
@@ -323,10 +325,9 @@ class EmbeddedChain {
     std::set<std::string> content;
     for (const auto& blob : store->content().list()) content.insert(blob.info.digest.str());
     for (const auto& digest : source.blobs) {
-      const bool needed = pull.fetch || !(discarded_ || pull.discard) || !source.layer_blobs.contains(digest);
+      const bool needed = pull.fetch || !discarded_ || !source.layer_blobs.contains(digest);
       if (needed && !content.contains(digest)) throw Broken("content " + digest + " is missing");
     }
-    discarded_ = discarded_ || pull.discard;
     if (pull.fetch) return;
     const auto difference = diff(source.tree, read_snapshot_tree(*store, source.top_chain_id),
                                  {.ignore_directory_mtime = true, .ignore_root = true});
@@ -337,7 +338,7 @@ class EmbeddedChain {
   const std::vector<CampaignSource>& sources_;
   Findings& findings_;
   StoreLazypull lazypull_;
-  bool discarded_ = false;  // by an earlier pull, so that layers may be unpacked without their blobs
+  bool discarded_ = false;  // by this or an earlier pull, so that layers may be there without their blobs
 };
 
 TEST_F(Campaign, EveryPullIntoTheEmbeddedStoreIsRightOrFailsByName) {
@@ -352,6 +353,7 @@ TEST_F(Campaign, EveryPullIntoTheEmbeddedStoreIsRightOrFailsByName) {
     for (auto chain = next++; chain < end && !findings.too_many(); chain = next++) {
       Dice dice(seed, chain);
       EmbeddedChain store(line, *sources, findings);
+      std::string history;
       for (std::size_t i = 0; i < chain_length; ++i) {
         const auto pull = random_pull(dice, sources->size(), 250);
         try {
@@ -360,10 +362,12 @@ TEST_F(Campaign, EveryPullIntoTheEmbeddedStoreIsRightOrFailsByName) {
           std::ostringstream text;
           text << "chain " << chain << " of seed " << seed << ", pull " << i << ": " << broken.what() << '\n'
                << describe(pull) << '\n'
-               << log_of(line.proxy());
+               << log_of(line.proxy()) << "before that:\n"
+               << history;
           findings.fail(text.str());
           break;
         }
+        history += describe(pull) + "\n";
       }
     }
   };
@@ -453,7 +457,9 @@ TEST_F(Campaign, EveryPullIntoContainerdIsRightOrFailsByName) {
   ContainerdChain chain(line, *sources, findings);
   Dice dice(seed, 1'000'000);
   for (std::uint64_t i = 0; i < count; ++i) {
-    const auto pull = random_pull(dice, sources->size(), 300);
+    auto pull = random_pull(dice, sources->size(), 300);
+    // One that gives up drops its ingest, and containerd lets it drop one that another has opened meanwhile.
+    pull.twice = false;
     try {
       chain.step(pull);
     } catch (const std::exception& broken) {

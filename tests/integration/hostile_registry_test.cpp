@@ -212,7 +212,7 @@ TEST_F(HostileRegistry, CredentialsAreNotTakenToWhereARedirectLeads) {
   };
   registry.answer(blob_request(layer()), to_thief);
   const auto outcome = pull({"-u", "somebody:verysecret"});
-  expect_failed(outcome, {4, "unauthorized", "redirected to " + thief.url() + "/take: 401 Unauthorized"});
+  expect_failed(outcome, {4, "unauthorized", "GET " + thief.url() + "/take: 401 Unauthorized"});
   EXPECT_THAT(outcome.process.err + outcome.process.out, Not(HasSubstr("verysecret")));
   ASSERT_FALSE(thief.requests().empty());
   for (const auto& request : thief.requests()) EXPECT_FALSE(request.has_header("Authorization"));
