@@ -294,8 +294,7 @@ ExitCode do_experiment(const Options& options) {
     const auto printed = print(output.text);
     return printed == ExitCode::ok ? output.exit : printed;
   } catch (const Error& error) {
-    const auto code = error.code() == Errc::cancelled ? ExitCode::interrupted
-                                                      : exit_code(error.code(), FailureSource::other);
+    const auto code = error.code() == Errc::cancelled ? ExitCode::interrupted : store_exit_code(error.code());
     print_failure({code, code_name(error.code()), error.message()}, OutputFormat::text);
     return code;
   }

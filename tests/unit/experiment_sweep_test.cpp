@@ -232,7 +232,7 @@ TEST(Recording, GoesTheSameWayAgain) {
 
 TEST(Recording, SaysWhereItGoesAnotherWay) {
   auto recording = recorded();
-  recording.knobs.fetch_limit = 1;
+  recording.knobs.policy = FetchPolicy::eager;
   EXPECT_THAT(replay_difference(recording), HasSubstr("instead of"));
 }
 

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <fcntl.h>
 #include <fstream>
 #include <poll.h>
@@ -32,10 +33,19 @@ using std::chrono::milliseconds;
 constexpr milliseconds look_every{10};
 
 volatile std::sig_atomic_t stop_signals = 0;
+timespec first_stop{};
 
+/// A signal that is sent twice at once, to the process and to its group, is one request; one that comes later
+/// does not wait for the cleaning up.
 void note_stop(int number) {
-  if (stop_signals != 0) ::_exit(128 + number);
-  stop_signals = 1;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  if (stop_signals == 0) {
+    first_stop = now;
+    stop_signals = 1;
+    return;
+  }
+  if (now.tv_sec - first_stop.tv_sec >= 2) ::_exit(128 + number);
 }
 
 /// What the child does between fork and exec: only what is safe there.
@@ -94,6 +104,8 @@ void check_stop() {
 void watch_for_stop() {
   struct sigaction action = {};
   action.sa_handler = note_stop;
+  ::sigaddset(&action.sa_mask, SIGINT);
+  ::sigaddset(&action.sa_mask, SIGTERM);
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }
