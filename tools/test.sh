@@ -38,7 +38,7 @@ if [ "$mode" = all ]; then
   step 'clang-tidy'
   # Only what the sources themselves are compiled from; generated code and tests are not ours to lint here.
   git ls-files 'engine/*.cpp' 'transport/*.cpp' 'snapshot/*.cpp' 'tools/*.cpp' |
-    grep -v '/asio' | xargs -n 4 -P "$jobs" clang-tidy-19 --quiet -p build/release 2>/dev/null
+    grep -v '/asio' | xargs -n 4 -P "$jobs" tools/tidy.sh
 fi
 
 # Last, so that the closing lines are those of all unit and integration tests.
