@@ -42,7 +42,7 @@ void empty_folder(const std::string& path) noexcept {
   try {
     const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!folder) return;
-    for (const auto& name : names_in(folder.get(), path)) remove_tree(folder.get(), name, path + "/" + name);
+    for (const auto& name : names_in(folder.get(), path)) remove_tree(folder.get(), name, path);
   } catch (...) {  // NOLINT(bugprone-empty-catch): who removes the snapshot says what is wrong
   }
 }

@@ -6,10 +6,10 @@
 namespace lazypull {
 
 grpc::Status status_of(const Error& error) {
-  auto message = bounded_message(without_credentials(error.message()));
+  const auto message = bounded_message(without_credentials(error.message()));
   // UNIMPLEMENTED would say that the agent does not have the call.
-  if (error.code() == Errc::unsupported) return {grpc::StatusCode::FAILED_PRECONDITION, std::move(message)};
-  return {code_of(error.code()), std::move(message)};
+  if (error.code() == Errc::unsupported) return {grpc::StatusCode::FAILED_PRECONDITION, message};
+  return {code_of(error.code()), message};
 }
 
 }  // namespace lazypull

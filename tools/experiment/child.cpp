@@ -90,7 +90,8 @@ bool is_program(const std::string& name) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "/usr/bin:/bin" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
-    if (::access((folder + "/" + name).c_str(), X_OK) == 0) return true;
+    const auto program = fs::path(folder) / name;
+    if (::access(program.c_str(), X_OK) == 0) return true;
   }
   return false;
 }
@@ -128,12 +129,13 @@ std::optional<Usage> usage_of(pid_t pid) {
   return Usage{ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)), peak_memory_of(pid)};
 }
 
-Child::Child(std::vector<std::string> argv, fs::path output, fs::path errors)
+Child::Child(std::vector<std::string> argv, const fs::path& output, fs::path errors)
     : argv_(std::move(argv)), errors_(std::move(errors)) {
   if (!is_program(argv_.front())) {
     throw Error(Errc::not_found, argv_.front() + ": there is no such program");
   }
   std::vector<char*> words;
+  words.reserve(argv_.size() + 1);
   for (auto& word : argv_) words.push_back(word.data());
   words.push_back(nullptr);
   const int out = open_output(output);

@@ -37,7 +37,7 @@ class Child {
  public:
   /// Standard output and error go to files, which are emptied. A program without a slash is looked up in
   /// PATH. Throws Error{not_found} or {unavailable} that names it.
-  Child(std::vector<std::string> argv, std::filesystem::path output, std::filesystem::path errors);
+  Child(std::vector<std::string> argv, const std::filesystem::path& output, std::filesystem::path errors);
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   /// SIGTERM, two seconds of grace, SIGKILL.
