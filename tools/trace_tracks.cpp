@@ -24,6 +24,7 @@ class Tracks {
 
   std::vector<std::string> names() const {
     std::vector<std::string> names;
+    names.reserve(tracks_.size());
     for (const auto& track : tracks_) names.push_back(track.name);
     return names;
   }

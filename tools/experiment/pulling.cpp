@@ -65,6 +65,7 @@ PullDetails parse_pull_result(std::string_view text) {
 
 std::vector<SpanRow> spans_of(const TraceFile& trace) {
   std::vector<const TraceEvent*> events;
+  events.reserve(trace.events.size());
   for (const auto& event : trace.events) events.push_back(&event);
   if (events.size() > ResultLimits::spans) {
     const auto longer = [](const TraceEvent* a, const TraceEvent* b) { return a->duration > b->duration; };
@@ -76,6 +77,7 @@ std::vector<SpanRow> spans_of(const TraceFile& trace) {
     return std::chrono::duration<double, std::milli>(time).count();
   };
   std::vector<SpanRow> rows;
+  rows.reserve(events.size());
   for (const auto* event : events) {
     rows.push_back({event->name, event->name, event->object, in_milliseconds(event->start),
                     in_milliseconds(event->duration), event->depth});

@@ -62,7 +62,7 @@ T run_coroutine(Awaitable<T> coroutine, asio::io_context& home) {
   };
   asio::co_spawn(home, std::move(coroutine), asio::bind_cancellation_slot(cancel.slot(), end));
   std::exception_ptr stop;
-  while (!ended) {
+  while (!ended) {  // NOLINT(bugprone-infinite-loop): the coroutine's end sets it
     home.run_for(milliseconds(100));
     if (stop) continue;
     try {

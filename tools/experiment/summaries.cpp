@@ -126,7 +126,8 @@ Comparison Comparison::of(const std::vector<Row>& rows) {
     const auto configuration = id.substr(0, id.rfind('#'));
     const auto number = std::stoull(id.substr(id.rfind('#') + 1));
     if (!found.contains(configuration) || !found[configuration].contains(number)) {
-      comparison.failures.push_back(id + ": " + error);
+      comparison.failures.push_back(id);
+      comparison.failures.back().append(": ").append(error);
     }
   }
   for (const auto& [name, by_repetition] : found) {
