@@ -152,7 +152,7 @@ class LocalIngest final : public Ingest {
     }
     if (!wrong) co_return;
     co_await held_->close();
-    co_await content_.abort(ref_);
+    co_await content_.abort(ref_);  // holds it anew, unless it has become somebody else's
     throw *wrong;
   }
 

@@ -353,6 +353,24 @@ TEST_F(ContainerdClients, StartsAnewAfterAnAbort) {
   run(body(*this));
 }
 
+TEST_F(ContainerdClients, AnAbortLeavesAloneWhatSomebodyElseIsWriting) {
+  auto body = [](const ContainerdClients& t) -> Awaitable<> {
+    const auto backend = co_await t.connect();
+    const auto other = co_await t.connect();
+    const std::string bytes = bytes_of(4 * mebibyte, 5);
+    const auto descriptor = descriptor_of(bytes);
+    const auto ingest = co_await backend->content().ingest("layer-busy", descriptor);
+    co_await ingest->write(view(std::string_view(bytes).substr(0, 2 * mebibyte)));
+    co_await other->content().abort("layer-busy");
+    co_await ingest->write(view(std::string_view(bytes).substr(2 * mebibyte)));
+    const auto outcome = co_await ingest->commit({});
+    EXPECT_EQ(outcome, CommitOutcome::committed);
+    const auto stored = co_await other->content().read(descriptor.digest, bytes.size());
+    EXPECT_TRUE(stored == bytes);
+  };
+  run(body(*this));
+}
+
 TEST_F(ContainerdClients, AnIngestHasOneWriterAtATime) {
   auto body = [](const ContainerdClients& t) -> Awaitable<> {
     const auto backend = co_await t.connect();

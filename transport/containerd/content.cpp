@@ -137,11 +137,15 @@ Awaitable<void> ContainerdContent::abort(const std::string& ref) {
   return impl_->abort(ref);
 }
 
+// containerd drops an ingest under whoever writes it, so it is held meanwhile.
 Awaitable<void> ContainerdContent::Impl::abort(const std::string& ref) const {
   content_api::AbortRequest request;
   request.set_ref(ref);
   const CallOptions options = client.call("Content/Abort " + ref);
+  const auto held = co_await hold_ingest(client, *stub, ref);
+  if (!held) co_return;
   const auto reply = co_await steady_call(client, stub->async(), &Async::Abort, request, options);
+  co_await held->close();
   if (reply.status.error_code() == grpc::StatusCode::NOT_FOUND) co_return;
   require_ok(reply.status, options.name);
 }

@@ -28,4 +28,9 @@ Awaitable<std::unique_ptr<ContainerdIngest>> open_write_stream(
     ContainerdClient client, content_api::Content::Stub& stub,
     std::function<Awaitable<>(const std::string&)> abort, std::string ref, Descriptor descriptor);
 
+/// Holds an ingest, or makes one, so that nobody else writes it until the result is destroyed. Null if
+/// somebody else goes on writing it.
+Awaitable<std::unique_ptr<ContainerdIngest>> hold_ingest(ContainerdClient client,
+                                                         content_api::Content::Stub& stub, std::string ref);
+
 }  // namespace lazypull

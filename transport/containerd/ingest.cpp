@@ -5,6 +5,7 @@
 #include "transport/grpc_stream.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <functional>
 
@@ -344,6 +345,23 @@ Awaitable<std::unique_ptr<ContainerdIngest>> open_write_stream(
     }
     const bool more = co_await wait.pause();
     if (!more) throw *lost;
+  }
+}
+
+// Our own stream may have been given up a moment ago, and containerd not have noticed yet.
+Awaitable<std::unique_ptr<ContainerdIngest>> hold_ingest(ContainerdClient client,
+                                                         content_api::Content::Stub& stub, std::string ref) {
+  constexpr std::chrono::milliseconds until_it_is_noticed{2000};
+  DaemonWait notice(until_it_is_noticed);
+  for (;;) {
+    try {
+      auto held = co_await open_write_stream(client, stub, {}, ref, {});
+      co_return held;
+    } catch (const Error& error) {
+      if (error.code() != Errc::locked) throw;
+    }
+    const bool more = co_await notice.pause();
+    if (!more) co_return nullptr;
   }
 }
 
