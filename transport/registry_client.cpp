@@ -76,6 +76,12 @@ Awaitable<Descriptor> RegistryClient::resolve(const Reference& reference) {
 }
 
 Awaitable<Descriptor> RegistryClient::resolve_at(RegistryHost host, bool is_last, Reference reference) {
+  // Only a body shows that a mirror tells the truth about size and digest: a lie would fail the pull at every
+  // other host. A registry is asked by HEAD, which does not count against limits of pulls.
+  if (!host.upstream) {
+    auto verified = co_await resolve_by_get(std::move(host), is_last, std::move(reference));
+    co_return verified;
+  }
   auto call = co_await core_->make_call(host, reference, "HEAD", "/manifests/" + reference.object(), is_last);
   call.budget = budget_;
   call.fields.add("Accept", std::string(accepted_manifests));

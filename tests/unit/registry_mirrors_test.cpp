@@ -38,11 +38,12 @@ class Mirrors : public test::RegistryFixture {
   }
 
   static void has_manifest(ScriptedServer& where) {
-    where.on(
-        "HEAD /v2/app/manifests/1",
-        ScriptedResponse(200, manifest,
-                         {{"Content-Type", std::string(media_type::oci_manifest)},
-                          {"Docker-Content-Digest", Digest::sha256_of(std::string_view(manifest)).str()}}));
+    const ScriptedResponse response(
+        200, manifest,
+        {{"Content-Type", std::string(media_type::oci_manifest)},
+         {"Docker-Content-Digest", Digest::sha256_of(std::string_view(manifest)).str()}});
+    for (const auto* method : {"HEAD", "GET"})
+      where.on(std::string(method) + " /v2/app/manifests/1", response);
   }
   static void has(ScriptedServer& where, const Descriptor& layer, const std::string& content) {
     where.on(blob_key(layer), [content](const ScriptedRequest& request) {
@@ -80,6 +81,21 @@ TEST_F(Mirrors, AreAskedInTheOrderOfTheFile) {
   EXPECT_EQ(fetched(layer), "hello");
   EXPECT_TRUE(second.requests().empty());
   EXPECT_TRUE(server.requests().empty());
+}
+
+TEST_F(Mirrors, AreBelievedAboutATagOnlyWithTheBodyThatProvesIt) {
+  both();
+  const auto digest = Digest::sha256_of(std::string_view(manifest)).str();
+  const std::string type(media_type::oci_manifest);
+  first.on("HEAD /v2/app/manifests/1",
+           ScriptedResponse(200, manifest + "longer",
+                            {{"Content-Type", type}, {"Docker-Content-Digest", digest}}));
+  first.on("GET /v2/app/manifests/1",
+           ScriptedResponse(200, manifest + "longer",
+                            {{"Content-Type", type}, {"Docker-Content-Digest", digest}}));
+  has_manifest(second);
+  EXPECT_EQ(resolved(reference()).size, manifest.size());
+  EXPECT_EQ(first.requests().size(), 1U);
 }
 
 TEST_F(Mirrors, AreToldWhichRegistryIsMeant) {
@@ -136,19 +152,19 @@ TEST_F(Mirrors, ArePassedOverForOneWhoseFilesHaveNoSuitableHost) {
 
 TEST_F(Mirrors, FailTogetherWithAllTheirReasons) {
   both();
-  first.on("HEAD /v2/app/manifests/1", ScriptedResponse(500));
+  first.on("GET /v2/app/manifests/1", ScriptedResponse(500));
   const auto error = resolve_error(reference());
   EXPECT_EQ(error.code(), Errc::not_found) << "the registry's own answer counts";
   EXPECT_EQ(error.message(), "HEAD " + server.url() +
-                                 "/v2/app/manifests/1: 404 Not Found; before that: HEAD " + first.url() +
-                                 "/v2/app/manifests/1: 500 Internal Server Error; HEAD " + second.url() +
+                                 "/v2/app/manifests/1: 404 Not Found; before that: GET " + first.url() +
+                                 "/v2/app/manifests/1: 500 Internal Server Error; GET " + second.url() +
                                  "/v2/app/manifests/1: 404 Not Found");
 }
 
 TEST_F(Mirrors, AreNotRetriedWhereAnotherHostIsLeft) {
   both();
-  first.on("HEAD /v2/app/manifests/1", ScriptedResponse(503));
-  second.on("HEAD /v2/app/manifests/1", ScriptedResponse(429));
+  first.on("GET /v2/app/manifests/1", ScriptedResponse(503));
+  second.on("GET /v2/app/manifests/1", ScriptedResponse(429));
   server.on("HEAD /v2/app/manifests/1", ScriptedResponse(503));
   has_manifest(server);
   EXPECT_EQ(resolved(reference()).size, manifest.size());
