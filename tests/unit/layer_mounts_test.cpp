@@ -3,6 +3,7 @@
 #include "engine/error.hpp"
 #include "snapshot/remote/image_mount.hpp"
 #include "snapshot/remote/remote_layers.hpp"
+#include "tests/support/alone.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/published_layer.hpp"
 #include "tests/support/store_fixture.hpp"
@@ -237,6 +238,7 @@ TEST_P(Images, SeveralProcessesAttachSeveralImagesOnce) {
   std::vector<RemoteLayer> published;
   for (int i = 0; i < 6; ++i) published.push_back(publish("layer" + std::to_string(i)));
   std::vector<::pid_t> children;
+  ASSERT_TRUE(becomes_the_only_thread());
   for (int i = 0; i < 4; ++i) {
     const auto child = ::fork();
     ASSERT_GE(child, 0);

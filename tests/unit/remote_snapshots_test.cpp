@@ -7,6 +7,7 @@
 #include "engine/labels.hpp"
 #include "snapshot/embedded/merge_layers.hpp"
 #include "snapshot/embedded/store.hpp"
+#include "tests/support/alone.hpp"
 #include "tests/support/published_layer.hpp"
 #include "tests/support/store_fixture.hpp"
 
@@ -613,6 +614,7 @@ TEST_F(RemoteImages, ThatNoRecordSpeaksOfAreDetached) {
 
 TEST_F(RemoteImages, LeaveNothingButAMountIfTheProcessDiesBeforeTheirRecord) {
   store.reset();
+  ASSERT_TRUE(becomes_the_only_thread());
   const auto child = ::fork();
   if (child == 0) {
     store = open();
@@ -683,6 +685,7 @@ TEST_F(RemoteMounts, OfATornImageAreNotMade) {
 TEST_F(RemoteMounts, AndRecordsAgreeWheneverAProcessIsKilled) {
   store.reset();
   for (int round = 0; round < 8; ++round) {
+    ASSERT_TRUE(becomes_the_only_thread());
     const auto child = ::fork();
     if (child == 0) {
       store = open();
