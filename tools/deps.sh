@@ -20,7 +20,7 @@ test='
   jq kubernetes-client openssl procps python3-grpcio python3-jsonschema runc skopeo squashfs-tools stargz-snapshotter umoci zstd'
 
 bench='
-  libbenchmark-dev podman'
+  libbenchmark-dev mmdebstrap podman python3-yaml util-linux-extra'
 
 case "${1:-}" in
   build) wanted="$build" ;;
