@@ -37,9 +37,10 @@ class Mirrors : public test::RegistryFixture {
     configure(host(first.url(), fields) + host(second.url(), fields));
   }
 
-  static void has_manifest(ScriptedServer& where) {
+  /// Under the digest of `manifest`, whatever the body is.
+  static void has_manifest(ScriptedServer& where, const std::string& body = manifest) {
     const ScriptedResponse response(
-        200, manifest,
+        200, body,
         {{"Content-Type", std::string(media_type::oci_manifest)},
          {"Docker-Content-Digest", Digest::sha256_of(std::string_view(manifest)).str()}});
     for (const auto* method : {"HEAD", "GET"})
@@ -85,14 +86,7 @@ TEST_F(Mirrors, AreAskedInTheOrderOfTheFile) {
 
 TEST_F(Mirrors, AreBelievedAboutATagOnlyWithTheBodyThatProvesIt) {
   both();
-  const auto digest = Digest::sha256_of(std::string_view(manifest)).str();
-  const std::string type(media_type::oci_manifest);
-  first.on("HEAD /v2/app/manifests/1",
-           ScriptedResponse(200, manifest + "longer",
-                            {{"Content-Type", type}, {"Docker-Content-Digest", digest}}));
-  first.on("GET /v2/app/manifests/1",
-           ScriptedResponse(200, manifest + "longer",
-                            {{"Content-Type", type}, {"Docker-Content-Digest", digest}}));
+  has_manifest(first, manifest + "longer");
   has_manifest(second);
   EXPECT_EQ(resolved(reference()).size, manifest.size());
   EXPECT_EQ(first.requests().size(), 1U);
