@@ -74,8 +74,9 @@ def put_json(blobs, value, media_type):
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
 
-def write_layout(folder, archives, compression="gzip", tag="latest"):
-    """Makes an image layout of these archives, one layer each. It is complete once it has its name."""
+def write_layout(folder, archives, compression="gzip", tag="latest", process=None):
+    """Makes an image layout of these archives, one layer each. It is complete once it has its name. `process` is the
+    `config` of the image's configuration: what is run, and as whom."""
     folder = pathlib.Path(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -84,7 +85,7 @@ def write_layout(folder, archives, compression="gzip", tag="latest"):
     with concurrent.futures.ProcessPoolExecutor() as pool:
         made = list(pool.map(functools.partial(make_layer, blobs, compression), archives))
     config = put_json(blobs, {
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
+        "architecture": "amd64", "os": "linux", "config": process or {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in made]}}, CONFIG)
     manifest = put_json(blobs, {"schemaVersion": 2, "mediaType": MANIFEST, "config": config,
                                 "layers": [layer for layer, _ in made]}, MANIFEST)

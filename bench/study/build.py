@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Builds the study's images from Debian packages: OCI image layouts, and the same as eStargz. Needs root."""
 
 import argparse
-import concurrent.futures
 import functools
 import json
 import pathlib
@@ -46,26 +45,11 @@ def application_script(workload):
 
 
 def write_layout(workload, folders, target):
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    blobs = partial / "blobs/sha256"
-    blobs.mkdir(parents=True)
-    archives = [functools.partial(rootfs.archive, folder) for folder in folders]
-    with concurrent.futures.ProcessPoolExecutor() as pool:
-        made = list(pool.map(functools.partial(images.make_layer, blobs, "gzip"), archives))
     process = {"Cmd": workload.command, "WorkingDir": "/",
                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *workload.env]}
     if workload.user:
         process["User"] = rootfs.user_numbers(folders, workload.user)
-    config = images.put_json(blobs, {
-        "architecture": "amd64", "os": "linux", "config": process,
-        "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in made]}}, images.CONFIG)
-    manifest = images.put_json(blobs, {"schemaVersion": 2, "mediaType": images.MANIFEST, "config": config,
-                                       "layers": [layer for layer, _ in made]}, images.MANIFEST)
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
-    (partial / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (partial / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
-    partial.rename(target)
+    images.write_layout(target, [functools.partial(rootfs.archive, folder) for folder in folders], process=process)
 
 
 def write_estargz(containerd, scratch, source, target):

@@ -72,9 +72,6 @@ class Study:
         """Seconds from the begin of the pull until the workload is ready."""
         return Estimate.of(self.values(image, way, network, cache, lambda row: row["times_ms"]["ready"] / 1e3).values())
 
-    def pull(self, image, way, network="near", cache="cold"):
-        return Estimate.of(self.values(image, way, network, cache, lambda row: row["times_ms"]["pull"] / 1e3).values())
-
     def pull_share(self, image, way, network="near", cache="cold"):
         def share(row):
             return row["times_ms"]["pull"] / row["times_ms"]["ready"]
