@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian 12 packages that Lazypull needs: `tools/deps.sh build`, `test` (build and test) or `bench`
-# (everything). Needs root, and does nothing at all if everything is there.
+# (everything). Needs root, and does nothing at all if everything is there. `tools/deps.sh build versions` only tells which
+# versions of them are there.
 set -eu
 
 build='
@@ -27,10 +28,14 @@ case "${1:-}" in
   test) wanted="$build $test" ;;
   bench) wanted="$build $test $bench" ;;
   *)
-    echo "usage: $0 build|test|bench" >&2
+    echo "usage: $0 build|test|bench [versions]" >&2
     exit 2
     ;;
 esac
+if [ "${2:-}" = versions ]; then
+  # shellcheck disable=SC2086 # the list is meant to be split
+  exec dpkg-query --show $wanted
+fi
 
 missing=''
 for package in $wanted; do

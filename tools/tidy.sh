@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Runs clang-tidy over files that have been built below build/release. What passed once is not looked at again until
-# it, a header of ours that it includes, the configuration, a .proto file or a package of headers or the compiler changes:
-# `$0 FILE…`.
+# Runs clang-tidy over files that have been built below build/release: `$0 FILE…`. What passed once is not looked at again
+# until it, a header of ours that it includes, the configuration, a .proto file or a package that it is built with changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Beside the compiler's cache, so that both are kept, or not, together.
 stamps="$(ccache -k cache_dir)/clang-tidy"
 mkdir -p "$stamps"
-around=$({ cat .clang-tidy $(git ls-files proto); dpkg-query --show 'clang-*' 'libclang*' 'lib*-dev'; } 2>/dev/null | sha256sum)
+around=$({
+  cat .clang-tidy $(git ls-files proto)
+  tools/deps.sh build versions
+  dpkg-query --show clang-tidy-19 libstdc++-12-dev
+} | sha256sum)
 
 # The source and the headers below this folder, as the compiler has written them down.
 inputs_of() {
